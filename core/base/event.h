@@ -1,0 +1,140 @@
+/*
+ * event.h - what a function is told, and what it leaves behind, as values.
+ *
+ * These are the words that host and worker share.  All slices are borrowed:
+ * on the host from the input, in the worker from the frame.
+ *
+ * Thread   plain values.
+ */
+#ifndef MP_BASE_EVENT_H
+#define MP_BASE_EVENT_H
+
+#include "core/base/limits.h"
+#include "core/base/slice.h"
+
+enum mp_event_type {
+    MP_EVENT_MQTT,
+    MP_EVENT_COAP,
+    MP_EVENT_HTTP,
+    MP_EVENT_TIMER,
+    MP_EVENT_ALARM,
+    MP_EVENT_SEND,
+    MP_EVENT_BOARD,
+    MP_EVENT_BATCH,
+    MP_EVENT_TYPES
+};
+
+/* "mqtt", "coap", ... */
+const char *mp_event_type_name(enum mp_event_type type);
+
+/* What a payload is, as a trigger's `format` and the options of effects. */
+enum mp_format {
+    MP_FORMAT_AUTO,
+    MP_FORMAT_JSON,
+    MP_FORMAT_CBOR,
+    MP_FORMAT_SENML,
+    MP_FORMAT_TEXT,
+    MP_FORMAT_BYTES,
+    MP_FORMATS
+};
+
+const char *mp_format_name(enum mp_format format);
+
+/* CloudEvents names where they exist (docs/INTERFACE, section 4). */
+struct mp_event {
+    enum mp_event_type type;
+    struct mp_slice id, source, subject;
+    struct mp_slice trigger; /* the section's name */
+    struct mp_slice key;     /* actor key, when has_key */
+    bool has_key;
+    int64_t time_us;       /* wall clock, when it came */
+    int64_t scheduled_us;  /* timers: when it was due; 0: none */
+    uint32_t attempt;      /* 1 in the first run */
+    enum mp_format format; /* the trigger's */
+    struct mp_slice data;
+    struct mp_slice datacontenttype; /* ptr NULL: not given */
+    struct mp_slice traceparent;     /* ptr NULL: not given */
+    /* mqtt */
+    struct mp_slice topic;
+    uint8_t qos;
+    bool retained;
+    bool has_expiry;
+    uint32_t expiry_s; /* seconds left */
+    /* pairs: arrays of at most MP_PAIRS_MAX */
+    const struct mp_pair *params, *properties;
+    uint32_t n_params, n_properties;
+};
+
+enum mp_kind {
+    MP_OUT_OK,
+    MP_OUT_ERROR,
+    MP_OUT_REJECTED,
+    MP_OUT_TIMEOUT,
+    MP_OUT_MEMORY,
+    MP_OUT_KILLED,
+    MP_OUT_KINDS
+};
+
+/* "ok", "error", "rejected", "timeout", "memory", "killed" */
+const char *mp_kind_name(enum mp_kind kind);
+
+enum {
+    MP_DID_WAIT = 1,  /* the invocation was suspended at least once */
+    MP_DID_READ = 2,  /* it read state */
+    MP_DID_RETRY = 4, /* it raised mp.retry */
+};
+
+enum mp_result_kind {
+    MP_RESULT_NONE,  /* nil */
+    MP_RESULT_TEXT,  /* a string: data is its bytes */
+    MP_RESULT_JSON,  /* number, boolean or table: data is JSON */
+    MP_RESULT_REPLY, /* mp.reply: status, headers, data */
+};
+
+struct mp_outcome {
+    uint64_t run;
+    enum mp_kind kind;
+    uint32_t did;           /* MP_DID_* */
+    int64_t retry_after_us; /* with MP_DID_RETRY; -1: by [retry] */
+    uint32_t status;        /* mp.reject's or mp.reply's; 0: none */
+    uint32_t copy_ns;       /* image copied in, reseeded */
+    uint32_t run_ns;        /* handler, event built included */
+    uint32_t memory;        /* bytes of the arena used at the end */
+    struct mp_slice error, traceback;
+    enum mp_result_kind result_kind;
+    bool result_json; /* MP_RESULT_REPLY: data is JSON */
+    struct mp_slice result;
+    uint32_t n_effects, n_logs, logs_cut; /* lines past log_bytes */
+    struct mp_slice effects, logs;        /* read with mp_wire_next_* */
+};
+
+enum mp_effect_kind {
+    MP_EFFECT_PUBLISH = 1,
+    /* send, notify, alarm and state come with the issues that need them */
+};
+
+struct mp_effect {
+    enum mp_effect_kind kind;
+    struct mp_slice topic;
+    struct mp_slice data;
+    enum mp_format format; /* TEXT: string as given; JSON: was encoded */
+    uint8_t qos;
+    bool retain;
+    bool has_expiry;
+    uint32_t expiry_s;
+    const struct mp_pair *properties; /* at most MP_PAIRS_MAX */
+    uint32_t n_properties;
+};
+
+enum mp_level { MP_DEBUG, MP_INFO, MP_WARN, MP_ERROR, MP_LEVELS };
+
+const char *mp_level_name(enum mp_level level);
+
+struct mp_log_line {
+    enum mp_level level;
+    struct mp_slice message;
+    const struct mp_pair *fields; /* at most 16 */
+    uint32_t n_fields;
+};
+
+#endif

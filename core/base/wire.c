@@ -1,0 +1,573 @@
+/*
+ * wire.c - frames as bytes and back.
+ *
+ * Each message is written by one function and read by the one below it, in
+ * the same order of fields; nothing else knows the layout.
+ */
+#include "core/base/wire.h"
+
+#include <stdlib.h>
+
+/* ---- primitives ---- */
+
+size_t mp_frame_begin(struct mp_buf *b, enum mp_frame type)
+{
+    size_t mark = b->len;
+
+    mp_put_u32(b, 0);
+    mp_put_u8(b, (uint8_t)type);
+    return mark;
+}
+
+void mp_frame_end(struct mp_buf *b, size_t mark)
+{
+    uint32_t len;
+
+    if (b->full)
+        return;
+    len = (uint32_t)(b->len - mark - MP_FRAME_HEAD);
+    memcpy(b->ptr + mark, &len, sizeof len);
+}
+
+void mp_put_u8(struct mp_buf *b, uint8_t n)
+{
+    mp_buf_put(b, &n, sizeof n);
+}
+
+void mp_put_u32(struct mp_buf *b, uint32_t n)
+{
+    mp_buf_put(b, &n, sizeof n);
+}
+
+void mp_put_u64(struct mp_buf *b, uint64_t n)
+{
+    mp_buf_put(b, &n, sizeof n);
+}
+
+void mp_put_slice(struct mp_buf *b, struct mp_slice s)
+{
+    char *room = mp_buf_room(b, sizeof(uint32_t) + s.len);
+    uint32_t len = (uint32_t)s.len;
+
+    if (!room)
+        return;
+    memcpy(room, &len, sizeof len);
+    if (len)
+        memcpy(room + sizeof len, s.ptr, len);
+    b->len += sizeof len + len;
+}
+
+int mp_frame_next(struct mp_slice bytes, uint8_t *type, struct mp_slice *body)
+{
+    uint32_t len;
+
+    if (bytes.len < MP_FRAME_HEAD)
+        return 0;
+    memcpy(&len, bytes.ptr, sizeof len);
+    if (len > MP_FRAME_MAX)
+        return MP_EPARSE;
+    if (bytes.len - MP_FRAME_HEAD < len)
+        return 0;
+    *type = (uint8_t)bytes.ptr[4];
+    *body = mp_slice(bytes.ptr + MP_FRAME_HEAD, len);
+    return (int)(MP_FRAME_HEAD + len);
+}
+
+static const char *get(struct mp_reader *r, size_t len)
+{
+    const char *at = r->at;
+
+    if (r->bad || len > (size_t)(r->end - r->at)) {
+        r->bad = true;
+        return NULL;
+    }
+    r->at += len;
+    return at;
+}
+
+uint8_t mp_get_u8(struct mp_reader *r)
+{
+    const char *at = get(r, 1);
+
+    return at ? (uint8_t)*at : 0;
+}
+
+uint32_t mp_get_u32(struct mp_reader *r)
+{
+    const char *at = get(r, sizeof(uint32_t));
+    uint32_t n = 0;
+
+    if (at)
+        memcpy(&n, at, sizeof n);
+    return n;
+}
+
+uint64_t mp_get_u64(struct mp_reader *r)
+{
+    const char *at = get(r, sizeof(uint64_t));
+    uint64_t n = 0;
+
+    if (at)
+        memcpy(&n, at, sizeof n);
+    return n;
+}
+
+struct mp_slice mp_get_slice(struct mp_reader *r)
+{
+    uint32_t len = mp_get_u32(r);
+    const char *at = get(r, len);
+
+    return at ? mp_slice(at, len) : mp_slice("", 0);
+}
+
+/* A slice that may be absent: a byte tells. */
+static void put_optional(struct mp_buf *b, struct mp_slice s)
+{
+    mp_put_u8(b, s.ptr != NULL);
+    if (s.ptr)
+        mp_put_slice(b, s);
+}
+
+static struct mp_slice get_optional(struct mp_reader *r)
+{
+    return mp_get_u8(r) ? mp_get_slice(r) : mp_slice(NULL, 0);
+}
+
+static bool get_bool(struct mp_reader *r)
+{
+    uint8_t n = mp_get_u8(r);
+
+    if (n > 1)
+        r->bad = true;
+    return n == 1;
+}
+
+/* A number below end, or the reader is bad. */
+static unsigned get_below(struct mp_reader *r, unsigned end)
+{
+    unsigned n = mp_get_u8(r);
+
+    if (n >= end) {
+        r->bad = true;
+        return 0;
+    }
+    return n;
+}
+
+/* A count up to max, or the reader is bad. */
+static uint32_t get_count(struct mp_reader *r, uint32_t max)
+{
+    uint32_t n = mp_get_u32(r);
+
+    if (n > max) {
+        r->bad = true;
+        return 0;
+    }
+    return n;
+}
+
+static void put_pairs(struct mp_buf *b, const struct mp_pair *pairs, uint32_t n)
+{
+    mp_put_u32(b, n);
+    for (uint32_t i = 0; i < n; i++) {
+        mp_put_slice(b, pairs[i].name);
+        mp_put_slice(b, pairs[i].value);
+    }
+}
+
+static uint32_t get_pairs(struct mp_reader *r, struct mp_pair *pairs,
+                          uint32_t max)
+{
+    uint32_t n = get_count(r, max);
+
+    for (uint32_t i = 0; i < n; i++) {
+        pairs[i].name = mp_get_slice(r);
+        pairs[i].value = mp_get_slice(r);
+    }
+    return n;
+}
+
+static void put_slices(struct mp_buf *b, const struct mp_slice *s, uint32_t n)
+{
+    mp_put_u32(b, n);
+    for (uint32_t i = 0; i < n; i++)
+        mp_put_slice(b, s[i]);
+}
+
+static uint32_t get_slices(struct mp_reader *r, struct mp_slice *s,
+                           uint32_t max)
+{
+    uint32_t n = get_count(r, max);
+
+    for (uint32_t i = 0; i < n; i++)
+        s[i] = mp_get_slice(r);
+    return n;
+}
+
+/* Everything was there and nothing is left over. */
+static int finish(const struct mp_reader *r)
+{
+    return r->bad || r->at != r->end ? MP_EPARSE : 0;
+}
+
+/* ---- LOAD, UNLOAD ---- */
+
+enum { ENV_MAX = 1024, GRANTS_MAX = 1024 };
+
+void mp_wire_load(struct mp_buf *b, const struct mp_load *load)
+{
+    size_t mark = mp_frame_begin(b, MP_FRAME_LOAD);
+
+    mp_put_u64(b, load->id);
+    mp_put_u32(b, load->fn);
+    mp_put_slice(b, load->name);
+    mp_put_slice(b, load->version);
+    mp_put_slice(b, load->node);
+    mp_put_slice(b, load->timezone);
+    mp_put_u32(b, load->memory);
+    mp_put_u32(b, load->outputs);
+    mp_put_u32(b, load->output_bytes);
+    mp_put_u32(b, load->log_bytes);
+    mp_put_u64(b, (uint64_t)load->fake_wall_us);
+    put_pairs(b, load->env, load->n_env);
+    put_pairs(b, load->files, load->n_files);
+    put_slices(b, load->grants, load->n_grants);
+    put_slices(b, load->triggers, load->n_triggers);
+    mp_frame_end(b, mark);
+}
+
+int mp_read_load(struct mp_slice body, struct mp_load *load,
+                 struct mp_load_store *store)
+{
+    struct mp_reader r = mp_reader(body);
+
+    *load = (struct mp_load){0};
+    store->pairs = mp_alloc((ENV_MAX + MP_FILES_MAX) * sizeof(struct mp_pair));
+    store->slices =
+        mp_alloc((GRANTS_MAX + MP_TRIGGERS_MAX) * sizeof(struct mp_slice));
+    load->id = mp_get_u64(&r);
+    load->fn = mp_get_u32(&r);
+    load->name = mp_get_slice(&r);
+    load->version = mp_get_slice(&r);
+    load->node = mp_get_slice(&r);
+    load->timezone = mp_get_slice(&r);
+    load->memory = mp_get_u32(&r);
+    load->outputs = mp_get_u32(&r);
+    load->output_bytes = mp_get_u32(&r);
+    load->log_bytes = mp_get_u32(&r);
+    load->fake_wall_us = (int64_t)mp_get_u64(&r);
+    load->env = store->pairs;
+    load->n_env = get_pairs(&r, store->pairs, ENV_MAX);
+    load->files = store->pairs + ENV_MAX;
+    load->n_files = get_pairs(&r, store->pairs + ENV_MAX, MP_FILES_MAX);
+    load->grants = store->slices;
+    load->n_grants = get_slices(&r, store->slices, GRANTS_MAX);
+    load->triggers = store->slices + GRANTS_MAX;
+    load->n_triggers =
+        get_slices(&r, store->slices + GRANTS_MAX, MP_TRIGGERS_MAX);
+    if (finish(&r)) {
+        mp_load_fini(store);
+        return MP_EPARSE;
+    }
+    return 0;
+}
+
+void mp_load_fini(struct mp_load_store *store)
+{
+    free(store->pairs);
+    free(store->slices);
+    *store = (struct mp_load_store){0};
+}
+
+void mp_wire_unload(struct mp_buf *b, uint32_t fn)
+{
+    size_t mark = mp_frame_begin(b, MP_FRAME_UNLOAD);
+
+    mp_put_u32(b, fn);
+    mp_frame_end(b, mark);
+}
+
+int mp_read_unload(struct mp_slice body, uint32_t *fn)
+{
+    struct mp_reader r = mp_reader(body);
+
+    *fn = mp_get_u32(&r);
+    return finish(&r);
+}
+
+/* ---- RUN, RESUME, CANCEL ---- */
+
+void mp_wire_run(struct mp_buf *b, const struct mp_run *run)
+{
+    const struct mp_event *e = &run->event;
+    size_t mark = mp_frame_begin(b, MP_FRAME_RUN);
+
+    mp_put_u64(b, run->id);
+    mp_put_u32(b, run->fn);
+    mp_put_u64(b, (uint64_t)run->fake_wall_us);
+    mp_put_u8(b, run->clock_ok);
+    mp_put_u8(b, (uint8_t)e->type);
+    mp_put_u8(b, (uint8_t)e->format);
+    mp_put_u8(b, e->qos);
+    mp_put_u8(b, e->retained);
+    mp_put_u8(b, e->has_expiry);
+    mp_put_u8(b, e->has_key);
+    mp_put_u32(b, e->expiry_s);
+    mp_put_u32(b, e->attempt);
+    mp_put_u64(b, (uint64_t)e->time_us);
+    mp_put_u64(b, (uint64_t)e->scheduled_us);
+    mp_put_slice(b, e->id);
+    mp_put_slice(b, e->source);
+    mp_put_slice(b, e->subject);
+    mp_put_slice(b, e->trigger);
+    mp_put_slice(b, e->key);
+    mp_put_slice(b, e->data);
+    put_optional(b, e->datacontenttype);
+    put_optional(b, e->traceparent);
+    mp_put_slice(b, e->topic);
+    put_pairs(b, e->params, e->n_params);
+    put_pairs(b, e->properties, e->n_properties);
+    mp_frame_end(b, mark);
+}
+
+int mp_read_run(struct mp_slice body, struct mp_run *run, struct mp_pair *pairs)
+{
+    struct mp_reader r = mp_reader(body);
+    struct mp_event *e = &run->event;
+
+    *run = (struct mp_run){0};
+    run->id = mp_get_u64(&r);
+    run->fn = mp_get_u32(&r);
+    run->fake_wall_us = (int64_t)mp_get_u64(&r);
+    run->clock_ok = get_bool(&r);
+    e->type = (enum mp_event_type)get_below(&r, MP_EVENT_TYPES);
+    e->format = (enum mp_format)get_below(&r, MP_FORMATS);
+    e->qos = (uint8_t)get_below(&r, 3);
+    e->retained = get_bool(&r);
+    e->has_expiry = get_bool(&r);
+    e->has_key = get_bool(&r);
+    e->expiry_s = mp_get_u32(&r);
+    e->attempt = mp_get_u32(&r);
+    e->time_us = (int64_t)mp_get_u64(&r);
+    e->scheduled_us = (int64_t)mp_get_u64(&r);
+    e->id = mp_get_slice(&r);
+    e->source = mp_get_slice(&r);
+    e->subject = mp_get_slice(&r);
+    e->trigger = mp_get_slice(&r);
+    e->key = mp_get_slice(&r);
+    e->data = mp_get_slice(&r);
+    e->datacontenttype = get_optional(&r);
+    e->traceparent = get_optional(&r);
+    e->topic = mp_get_slice(&r);
+    e->params = pairs;
+    e->n_params = get_pairs(&r, pairs, MP_PAIRS_MAX);
+    e->properties = pairs + MP_PAIRS_MAX;
+    e->n_properties = get_pairs(&r, pairs + MP_PAIRS_MAX, MP_PAIRS_MAX);
+    return finish(&r);
+}
+
+void mp_wire_resume(struct mp_buf *b, const struct mp_resume *resume)
+{
+    size_t mark = mp_frame_begin(b, MP_FRAME_RESUME);
+
+    mp_put_u64(b, resume->run);
+    mp_put_u64(b, (uint64_t)resume->fake_wall_us);
+    mp_frame_end(b, mark);
+}
+
+int mp_read_resume(struct mp_slice body, struct mp_resume *resume)
+{
+    struct mp_reader r = mp_reader(body);
+
+    resume->run = mp_get_u64(&r);
+    resume->fake_wall_us = (int64_t)mp_get_u64(&r);
+    return finish(&r);
+}
+
+void mp_wire_cancel(struct mp_buf *b, uint64_t run)
+{
+    size_t mark = mp_frame_begin(b, MP_FRAME_CANCEL);
+
+    mp_put_u64(b, run);
+    mp_frame_end(b, mark);
+}
+
+int mp_read_cancel(struct mp_slice body, uint64_t *run)
+{
+    struct mp_reader r = mp_reader(body);
+
+    *run = mp_get_u64(&r);
+    return finish(&r);
+}
+
+/* ---- READY, LOADED, WAIT, DONE ---- */
+
+void mp_wire_ready(struct mp_buf *b)
+{
+    mp_frame_end(b, mp_frame_begin(b, MP_FRAME_READY));
+}
+
+void mp_wire_loaded(struct mp_buf *b, const struct mp_loaded *loaded)
+{
+    size_t mark = mp_frame_begin(b, MP_FRAME_LOADED);
+
+    mp_put_u64(b, loaded->id);
+    mp_put_u32(b, loaded->fn);
+    mp_put_u8(b, (uint8_t)loaded->kind);
+    mp_put_u32(b, loaded->image_bytes);
+    mp_put_u32(b, loaded->load_us);
+    mp_put_u8(b, loaded->single);
+    mp_put_slice(b, loaded->error);
+    mp_put_slice(b, loaded->traceback);
+    put_slices(b, loaded->handlers, loaded->n_handlers);
+    mp_put_u32(b, loaded->n_logs);
+    mp_put_u32(b, loaded->logs_cut);
+    mp_put_slice(b, loaded->logs);
+    mp_frame_end(b, mark);
+}
+
+int mp_read_loaded(struct mp_slice body, struct mp_loaded *loaded,
+                   struct mp_slice *names)
+{
+    struct mp_reader r = mp_reader(body);
+
+    *loaded = (struct mp_loaded){0};
+    loaded->id = mp_get_u64(&r);
+    loaded->fn = mp_get_u32(&r);
+    loaded->kind = (enum mp_kind)get_below(&r, MP_OUT_KINDS);
+    loaded->image_bytes = mp_get_u32(&r);
+    loaded->load_us = mp_get_u32(&r);
+    loaded->single = get_bool(&r);
+    loaded->error = mp_get_slice(&r);
+    loaded->traceback = mp_get_slice(&r);
+    loaded->handlers = names;
+    loaded->n_handlers = get_slices(&r, names, MP_TRIGGERS_MAX);
+    loaded->n_logs = mp_get_u32(&r);
+    loaded->logs_cut = mp_get_u32(&r);
+    loaded->logs = mp_get_slice(&r);
+    return finish(&r);
+}
+
+void mp_wire_wait(struct mp_buf *b, const struct mp_wait *wait)
+{
+    size_t mark = mp_frame_begin(b, MP_FRAME_WAIT);
+
+    mp_put_u64(b, wait->run);
+    mp_put_u8(b, (uint8_t)wait->kind);
+    mp_put_u64(b, (uint64_t)wait->delay_us);
+    mp_put_u32(b, wait->run_ns);
+    mp_put_u32(b, wait->memory);
+    mp_frame_end(b, mark);
+}
+
+int mp_read_wait(struct mp_slice body, struct mp_wait *wait)
+{
+    struct mp_reader r = mp_reader(body);
+
+    wait->run = mp_get_u64(&r);
+    wait->kind = (enum mp_wait_kind)get_below(&r, MP_WAIT_SLEEP + 1);
+    wait->delay_us = (int64_t)mp_get_u64(&r);
+    wait->run_ns = mp_get_u32(&r);
+    wait->memory = mp_get_u32(&r);
+    if (wait->kind == 0 || wait->delay_us < 0)
+        return MP_EPARSE;
+    return finish(&r);
+}
+
+void mp_wire_done(struct mp_buf *b, const struct mp_outcome *out)
+{
+    size_t mark = mp_frame_begin(b, MP_FRAME_DONE);
+
+    mp_put_u64(b, out->run);
+    mp_put_u8(b, (uint8_t)out->kind);
+    mp_put_u8(b, (uint8_t)out->did);
+    mp_put_u64(b, (uint64_t)out->retry_after_us);
+    mp_put_u32(b, out->status);
+    mp_put_u32(b, out->copy_ns);
+    mp_put_u32(b, out->run_ns);
+    mp_put_u32(b, out->memory);
+    mp_put_slice(b, out->error);
+    mp_put_slice(b, out->traceback);
+    mp_put_u8(b, (uint8_t)out->result_kind);
+    mp_put_u8(b, out->result_json);
+    mp_put_slice(b, out->result);
+    mp_put_u32(b, out->n_effects);
+    mp_put_slice(b, out->effects);
+    mp_put_u32(b, out->n_logs);
+    mp_put_u32(b, out->logs_cut);
+    mp_put_slice(b, out->logs);
+    mp_frame_end(b, mark);
+}
+
+int mp_read_done(struct mp_slice body, struct mp_outcome *out)
+{
+    struct mp_reader r = mp_reader(body);
+
+    out->run = mp_get_u64(&r);
+    out->kind = (enum mp_kind)get_below(&r, MP_OUT_KINDS);
+    out->did = get_below(&r, 8);
+    out->retry_after_us = (int64_t)mp_get_u64(&r);
+    out->status = mp_get_u32(&r);
+    out->copy_ns = mp_get_u32(&r);
+    out->run_ns = mp_get_u32(&r);
+    out->memory = mp_get_u32(&r);
+    out->error = mp_get_slice(&r);
+    out->traceback = mp_get_slice(&r);
+    out->result_kind = (enum mp_result_kind)get_below(&r, MP_RESULT_REPLY + 1);
+    out->result_json = get_bool(&r);
+    out->result = mp_get_slice(&r);
+    out->n_effects = mp_get_u32(&r);
+    out->effects = mp_get_slice(&r);
+    out->n_logs = mp_get_u32(&r);
+    out->logs_cut = mp_get_u32(&r);
+    out->logs = mp_get_slice(&r);
+    return finish(&r);
+}
+
+/* ---- effects and log lines ---- */
+
+void mp_wire_put_effect(struct mp_buf *b, const struct mp_effect *effect)
+{
+    mp_put_u8(b, (uint8_t)effect->kind);
+    mp_put_slice(b, effect->topic);
+    mp_put_slice(b, effect->data);
+    mp_put_u8(b, (uint8_t)effect->format);
+    mp_put_u8(b, effect->qos);
+    mp_put_u8(b, effect->retain);
+    mp_put_u8(b, effect->has_expiry);
+    mp_put_u32(b, effect->expiry_s);
+    put_pairs(b, effect->properties, effect->n_properties);
+}
+
+int mp_read_effect(struct mp_reader *r, struct mp_effect *effect,
+                   struct mp_pair *pairs)
+{
+    effect->kind = (enum mp_effect_kind)get_below(r, MP_EFFECT_PUBLISH + 1);
+    effect->topic = mp_get_slice(r);
+    effect->data = mp_get_slice(r);
+    effect->format = (enum mp_format)get_below(r, MP_FORMATS);
+    effect->qos = (uint8_t)get_below(r, 2);
+    effect->retain = get_bool(r);
+    effect->has_expiry = get_bool(r);
+    effect->expiry_s = mp_get_u32(r);
+    effect->properties = pairs;
+    effect->n_properties = get_pairs(r, pairs, MP_PAIRS_MAX);
+    return r->bad || effect->kind == 0 ? MP_EPARSE : 0;
+}
+
+void mp_wire_put_log(struct mp_buf *b, const struct mp_log_line *line)
+{
+    mp_put_u8(b, (uint8_t)line->level);
+    mp_put_slice(b, line->message);
+    put_pairs(b, line->fields, line->n_fields);
+}
+
+int mp_read_log(struct mp_reader *r, struct mp_log_line *line,
+                struct mp_pair *pairs)
+{
+    line->level = (enum mp_level)get_below(r, MP_LEVELS);
+    line->message = mp_get_slice(r);
+    line->fields = pairs;
+    line->n_fields = get_pairs(r, pairs, 16);
+    return r->bad ? MP_EPARSE : 0;
+}

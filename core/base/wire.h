@@ -1,0 +1,207 @@
+/*
+ * wire.h - what host and worker say to each other, byte by byte.
+ *
+ * A frame is a length (u32, of what follows the type), a type (u8) and a
+ * body.  Both ends run on one machine, so numbers are in its own byte order;
+ * a slice is its length (u32) and its bytes.
+ *
+ *   host to worker                      worker to host
+ *   LOAD    a function's files          READY   caged, waiting
+ *   UNLOAD  its id                      LOADED  image made, or why not
+ *   RUN     an event for a function     DONE    outcome, effects, log
+ *   RESUME  what a waiting run gets     WAIT    a run is suspended
+ *   CANCEL  forget a waiting run
+ *
+ * Beside the socket the two share one page, see struct mp_page.
+ *
+ * The worker is never trusted: every get checks its bounds and makes the
+ * reader bad, after which all gets return zeroes; one check at the end.
+ *
+ * Thread   any; a reader or buffer belongs to one thread.
+ * Memory   what is read is borrowed from the frame.
+ */
+#ifndef MP_BASE_WIRE_H
+#define MP_BASE_WIRE_H
+
+#include <stdatomic.h>
+
+#include "core/base/event.h"
+
+enum mp_frame {
+    MP_FRAME_LOAD = 1,
+    MP_FRAME_UNLOAD,
+    MP_FRAME_RUN,
+    MP_FRAME_RESUME,
+    MP_FRAME_CANCEL,
+    MP_FRAME_READY = 16,
+    MP_FRAME_LOADED,
+    MP_FRAME_DONE,
+    MP_FRAME_WAIT,
+};
+
+enum { MP_FRAME_HEAD = 5 };
+
+/*
+ * The page host and worker share.  Each field has one writer.  Ids of runs
+ * and loads come from one counter of the host that only grows, so "up to"
+ * means "handed over no later than".
+ *
+ * generation is odd while user code runs (also a file's first run) and even
+ * between: it grows by one when user code is entered and when it is left.
+ * When a run is late the host writes the generation it means into late and
+ * sends MP_SIGNAL; the handler in the worker acts only if that generation
+ * still runs.  A signal without that asks the worker to send the outcomes it
+ * has finished, so that a slow run doesn't hold back the ones before it.
+ * A RUN frame whose id is not above recalled, and which has not been
+ * started, is skipped: the host has given that event to somebody else.
+ */
+struct mp_page {
+    /* the worker writes, the host takes them as a hint only */
+    _Atomic uint64_t generation;
+    _Atomic uint64_t run;     /* id of the run or load that is on */
+    _Atomic int64_t start_us; /* mp_now_us when user code was entered */
+    /* the host writes */
+    _Atomic uint64_t late;
+    _Atomic uint64_t recalled;
+};
+
+#define MP_SIGNAL SIGUSR1
+
+/* The worker finds these open when it starts. */
+enum { MP_FD_SOCKET = 3, MP_FD_PAGE = 4 };
+
+/* A function for a worker.  At most MP_FILES_MAX files. */
+struct mp_load {
+    uint64_t id; /* of this load, from the counter of runs */
+    uint32_t fn; /* the host's number for this version */
+    struct mp_slice name, version, node, timezone;
+    uint32_t memory; /* limit of the arena, bytes */
+    uint32_t outputs, output_bytes, log_bytes;
+    int64_t fake_wall_us;              /* as in struct mp_run */
+    const struct mp_pair *env, *files; /* files: path, text */
+    uint32_t n_env, n_files;
+    const struct mp_slice *grants, *triggers; /* publish filters; names */
+    uint32_t n_grants, n_triggers;
+};
+
+/* Arrays that a decoded load points into; freed by mp_load_fini. */
+struct mp_load_store {
+    struct mp_pair *pairs;
+    struct mp_slice *slices;
+};
+
+/* Answers a LOAD. */
+struct mp_loaded {
+    uint64_t id;
+    uint32_t fn;
+    enum mp_kind kind;    /* ok, error, timeout, memory */
+    uint32_t image_bytes; /* what each run copies */
+    uint32_t load_us;
+    bool single; /* one handler for all triggers, not a table */
+    struct mp_slice error, traceback;
+    /* a table of handlers: its names, each in the list of triggers or
+     * "alarm", "send"; missing and unknown ones are told by the check */
+    const struct mp_slice *handlers;
+    uint32_t n_handlers;
+    uint32_t n_logs, logs_cut;
+    struct mp_slice logs;
+};
+
+struct mp_run {
+    uint64_t id;
+    uint32_t fn;
+    int64_t fake_wall_us; /* mp.now in tests; 0: the real clocks */
+    bool clock_ok;
+    struct mp_event event;
+};
+
+enum mp_wait_kind {
+    MP_WAIT_SLEEP = 1, /* for delay_us */
+};
+
+struct mp_wait {
+    uint64_t run;
+    enum mp_wait_kind kind;
+    int64_t delay_us;
+    uint32_t run_ns; /* user code so far, this turn */
+    uint32_t memory; /* bytes the waiting instance takes */
+};
+
+struct mp_resume {
+    uint64_t run;
+    int64_t fake_wall_us; /* 0: the real clocks */
+};
+
+/* ---- writing ---- */
+
+/* Start a frame; give what it returns to mp_frame_end. */
+size_t mp_frame_begin(struct mp_buf *b, enum mp_frame type);
+void mp_frame_end(struct mp_buf *b, size_t mark);
+
+void mp_put_u8(struct mp_buf *b, uint8_t n);
+void mp_put_u32(struct mp_buf *b, uint32_t n);
+void mp_put_u64(struct mp_buf *b, uint64_t n);
+void mp_put_slice(struct mp_buf *b, struct mp_slice s);
+
+/* Whole frames. */
+void mp_wire_load(struct mp_buf *b, const struct mp_load *load);
+void mp_wire_unload(struct mp_buf *b, uint32_t fn);
+void mp_wire_run(struct mp_buf *b, const struct mp_run *run);
+void mp_wire_resume(struct mp_buf *b, const struct mp_resume *resume);
+void mp_wire_cancel(struct mp_buf *b, uint64_t run);
+void mp_wire_ready(struct mp_buf *b);
+void mp_wire_loaded(struct mp_buf *b, const struct mp_loaded *loaded);
+void mp_wire_wait(struct mp_buf *b, const struct mp_wait *wait);
+void mp_wire_done(struct mp_buf *b, const struct mp_outcome *out);
+
+/* One element of an outcome's effects or logs. */
+void mp_wire_put_effect(struct mp_buf *b, const struct mp_effect *effect);
+void mp_wire_put_log(struct mp_buf *b, const struct mp_log_line *line);
+
+/* ---- reading ---- */
+
+struct mp_reader {
+    const char *at, *end;
+    bool bad;
+};
+
+static inline struct mp_reader mp_reader(struct mp_slice bytes)
+{
+    return (struct mp_reader){bytes.ptr, bytes.ptr + bytes.len, false};
+}
+
+/*
+ * Take the first frame of bytes.  Returns its whole length and sets type and
+ * body; 0: not there yet; MP_EPARSE: longer than MP_FRAME_MAX.
+ */
+MP_MUST int mp_frame_next(struct mp_slice bytes, uint8_t *type,
+                          struct mp_slice *body);
+
+uint8_t mp_get_u8(struct mp_reader *r);
+uint32_t mp_get_u32(struct mp_reader *r);
+uint64_t mp_get_u64(struct mp_reader *r);
+struct mp_slice mp_get_slice(struct mp_reader *r);
+
+/* Bodies of frames; MP_EPARSE unless the body is exactly one of its kind. */
+MP_MUST int mp_read_load(struct mp_slice body, struct mp_load *load,
+                         struct mp_load_store *store);
+void mp_load_fini(struct mp_load_store *store);
+MP_MUST int mp_read_unload(struct mp_slice body, uint32_t *fn);
+/* params and properties point into pairs, of 2 * MP_PAIRS_MAX */
+MP_MUST int mp_read_run(struct mp_slice body, struct mp_run *run,
+                        struct mp_pair *pairs);
+MP_MUST int mp_read_resume(struct mp_slice body, struct mp_resume *resume);
+MP_MUST int mp_read_cancel(struct mp_slice body, uint64_t *run);
+/* handlers point into names, of MP_TRIGGERS_MAX */
+MP_MUST int mp_read_loaded(struct mp_slice body, struct mp_loaded *loaded,
+                           struct mp_slice *names);
+MP_MUST int mp_read_wait(struct mp_slice body, struct mp_wait *wait);
+MP_MUST int mp_read_done(struct mp_slice body, struct mp_outcome *out);
+
+/* The next element; pairs of MP_PAIRS_MAX.  MP_EPARSE: malformed. */
+MP_MUST int mp_read_effect(struct mp_reader *r, struct mp_effect *effect,
+                           struct mp_pair *pairs);
+MP_MUST int mp_read_log(struct mp_reader *r, struct mp_log_line *line,
+                        struct mp_pair *pairs);
+
+#endif

@@ -1,0 +1,138 @@
+/*
+ * function.h - a function as its directory describes it: function.conf and
+ * the files beside it, read, checked and never changed again.
+ *
+ * What a key means is in the table that `moonpool help function` prints.
+ * A struct mp_function is one version of a function; a reload that finds
+ * other bytes makes another one, and the old lives until its last run ends.
+ *
+ * Process  host and command line.   Thread  loop thread.
+ * Memory   counted references; everything inside is owned by it.
+ * Errors   every mistake is told to the report, with file and line, so that
+ *          a user sees them all at once; the call then fails.
+ */
+#ifndef MP_FUNCTION_H
+#define MP_FUNCTION_H
+
+#include "core/pattern.h"
+
+/*
+ * Where mistakes go.  The text is a whole line, "FILE:LINE: what; what to
+ * do"; warning: it doesn't stop the function from loading.
+ */
+struct mp_report {
+    void (*say)(struct mp_report *r, bool warning, const char *text);
+    unsigned mistakes, warnings; /* counted by mp_report_* */
+};
+
+MP_PRINTF(4, 5)
+void mp_report_mistake(struct mp_report *r, const char *file, unsigned line,
+                       const char *fmt, ...);
+MP_PRINTF(4, 5)
+void mp_report_warning(struct mp_report *r, const char *file, unsigned line,
+                       const char *fmt, ...);
+
+enum mp_order { MP_ORDER_STRICT, MP_ORDER_OVERTAKE, MP_ORDER_NONE };
+enum mp_priority { MP_PRIORITY_LOW, MP_PRIORITY_NORMAL, MP_PRIORITY_HIGH };
+
+enum mp_trigger_kind {
+    MP_TRIGGER_MQTT,
+    MP_TRIGGER_COAP,
+    MP_TRIGGER_HTTP,
+    MP_TRIGGER_EVERY,
+    MP_TRIGGER_CRON,
+    MP_TRIGGER_BOARD
+};
+
+struct mp_trigger {
+    char name[MP_TRIGGER_MAX + 1];
+    enum mp_trigger_kind kind;
+    unsigned line; /* of its section, for messages */
+    struct mp_pattern *patterns;
+    unsigned n_patterns;
+    uint8_t qos;
+    char *share;   /* shared subscription group; NULL: none */
+    bool retained; /* take retained messages that come at subscribing */
+    bool own_lane;
+    uint32_t max_payload;
+    int64_t max_age_us; /* 0: none */
+    enum mp_format format;
+};
+
+struct mp_function {
+    unsigned refs;
+    char name[MP_NAME_MAX + 1];
+    char *version, *about, *timezone; /* timezone NULL: the node's */
+    char *path;                       /* directory, or the bare .lua file */
+    struct mp_hash_of_files {
+        uint64_t lo, hi;
+    } digest; /* of all files and names: other bytes, other digest */
+    enum mp_order order;
+
+    struct mp_trigger *triggers;
+    unsigned n_triggers;
+
+    struct mp_slice *grants; /* publish: MQTT filters */
+    unsigned n_grants;
+
+    bool has_state;
+    char *state_key; /* template; NULL: none */
+
+    uint32_t memory;
+    int64_t timeout_us, cpu_us, init_timeout_us;
+    uint32_t outputs, output_bytes, log_bytes;
+    uint32_t queue;
+    uint64_t queue_bytes;
+    bool overflow_oldest; /* else park */
+    uint32_t kills;
+
+    uint32_t scale_min, scale_max;
+    int64_t idle_us;
+    enum mp_priority priority;
+    bool own_worker; /* isolation = worker */
+
+    uint32_t attempts;
+    int64_t backoff_us, max_backoff_us, retry_max_age_us;
+    char *on_failure; /* "topic:T" or "function:F"; NULL: none */
+
+    uint32_t breaker_failures;
+    int64_t breaker_pause_us, breaker_max_pause_us;
+
+    enum mp_level log_level;
+    uint32_t log_per;     /* lines ... */
+    int64_t log_every_us; /* ... in this time: rate 10/s is 10, 1 s */
+
+    struct mp_pair *env;
+    unsigned n_env;
+    struct mp_pair *files; /* path relative to the directory, bytes */
+    unsigned n_files;      /* *.lua only; main.lua is among them */
+};
+
+/*
+ * Read a function: a directory, or a bare .lua file (default limits, a
+ * trigger `invoke` that takes any topic, grant publish = #).
+ * node goes into ${node}.  NULL after a mistake; everything wrong was told.
+ */
+struct mp_function *mp_function_read(const char *path, const char *node,
+                                     struct mp_report *report);
+struct mp_function *mp_function_ref(struct mp_function *fn);
+void mp_function_unref(struct mp_function *fn);
+
+/* The trigger of this name, or NULL. */
+const struct mp_trigger *mp_function_trigger(const struct mp_function *fn,
+                                             struct mp_slice name);
+
+/* May it publish to topic?  ($... never, nor what lies under prefix.) */
+bool mp_function_may_publish(const struct mp_function *fn,
+                             struct mp_slice topic, struct mp_slice prefix);
+
+/*
+ * The actor key of an event by the template, into key (of MP_KEY_MAX).
+ * Returns its length; MP_ENONE: a name is not bound; MP_ERANGE: too long or
+ * empty.
+ */
+MP_MUST int mp_function_key(const struct mp_function *fn,
+                            const struct mp_pair *params, uint32_t n_params,
+                            char *key);
+
+#endif
