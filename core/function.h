@@ -23,6 +23,9 @@
 struct mp_report {
     void (*say)(struct mp_report *r, bool warning, const char *text);
     unsigned mistakes, warnings; /* counted by mp_report_* */
+    /* While say runs, the parts of text; file NULL, line 0: no place. */
+    const char *file, *what;
+    unsigned line;
 };
 
 MP_PRINTF(4, 5)

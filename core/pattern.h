@@ -14,6 +14,7 @@
 #define MP_PATTERN_H
 
 #include "core/base/event.h"
+#include "core/base/topic.h"
 
 enum mp_level_kind {
     MP_LEVEL_LITERAL,
@@ -48,17 +49,15 @@ bool mp_pattern_binds(const struct mp_pattern *p, struct mp_slice name);
 /* The MQTT topic filter that brings everything the pattern matches. */
 void mp_pattern_filter(const struct mp_pattern *p, struct mp_buf *filter);
 
-/* ---- MQTT topic filters and topics ---- */
+/* ---- MQTT topic filters, beside those of core/base/topic.h ---- */
 
-/* Valid UTF-8, no NUL, wildcards whole levels, # last, 1 to 65,535 bytes. */
-MP_MUST int mp_filter_check(struct mp_slice filter, struct mp_why *why);
-/* A topic that may be published to: 1 to MP_TOPIC_MAX bytes of valid UTF-8
- * without wildcards, NUL or other control bytes. */
-MP_MUST int mp_topic_check(struct mp_slice topic, struct mp_why *why);
-bool mp_filter_match(struct mp_slice filter, struct mp_slice topic);
 /* Is there a topic that both match? */
 bool mp_filter_overlap(struct mp_slice a, struct mp_slice b);
-/* The narrowest filter that matches all that either matches. */
+/*
+ * The narrowest filter that matches all that either matches.  Nothing is put
+ * when there is none: one is for topics that start with '$', one for others
+ * (such filters never overlap).
+ */
 void mp_filter_cover(struct mp_slice a, struct mp_slice b, struct mp_buf *out);
 
 #endif

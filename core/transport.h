@@ -30,7 +30,8 @@ struct mp_input;
  */
 struct mp_input {
     unsigned refs;
-    unsigned open; /* functions that still hold the acknowledgement */
+    unsigned open;        /* functions that still hold the acknowledgement */
+    struct mp_host *host; /* set by it */
     void (*settled)(struct mp_input *in);
     void *owner;     /* the transport's, for settled */
     uint64_t ticket; /* the transport's, for settled */

@@ -21,7 +21,10 @@
 #include "core/base/wire.h"
 
 #define MP_WATCH_EVERY_US INT64_C(5000)
-#define MP_GRACE_US INT64_C(50000)
+/* What a marked run may still use before SIGKILL: of the processor, so that
+ * a busy board kills no innocent one, and in all. */
+#define MP_GRACE_CPU_US INT64_C(20000)
+#define MP_GRACE_US INT64_C(1000000)
 
 struct mp_worker {
     pid_t pid;
@@ -32,7 +35,8 @@ struct mp_worker {
     int64_t seen_cpu;  /* processor time when it was first seen */
     int64_t seen_us;   /* and the time of day clock (monotonic) */
     int64_t marked_us; /* when it was marked late; 0: it is not */
-    bool killed;       /* SIGKILL was sent */
+    int64_t marked_cpu;
+    bool killed; /* SIGKILL was sent */
 };
 
 /* Allowances of what runs now. */
@@ -53,7 +57,8 @@ MP_MUST int mp_worker_spawn(struct mp_worker *w, const char *program,
                             struct mp_why *why);
 
 /*
- * The program beside our own executable, else in PREFIX/libexec/moonpool.
+ * The program beside our own executable, above it, or in
+ * PREFIX/libexec/moonpool.
  * Returns a static string.
  */
 const char *mp_worker_program(void);
@@ -64,11 +69,20 @@ uint64_t mp_worker_current(const struct mp_worker *w, int64_t *since_us);
 enum mp_watched mp_worker_watch(struct mp_worker *w, int64_t now_us,
                                 const struct mp_allowance *allowed);
 
+/*
+ * What it takes: its resident memory less the pages of libraries that the
+ * host has mapped too, bytes (statm: its smaps are closed to us).
+ */
+uint64_t mp_worker_memory(const struct mp_worker *w);
+
 /* Ask it to send the outcomes it has finished so far. */
 void mp_worker_nudge(struct mp_worker *w);
 /* Skip all runs it has not started whose id is not above last. */
 void mp_worker_recall(struct mp_worker *w, uint64_t last);
-/* SIGKILL, reap, unmap, close.  Fine on a worker that is gone already. */
-void mp_worker_end(struct mp_worker *w);
+/*
+ * SIGKILL, reap, unmap, close.  Fine on a worker that is gone already.
+ * Returns the wait status: of a worker that died by itself, how it died.
+ */
+int mp_worker_end(struct mp_worker *w);
 
 #endif

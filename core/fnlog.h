@@ -1,0 +1,30 @@
+/*
+ * fnlog.h - what a function says, held to its rate.
+ *
+ * `[log] rate` is a token bucket; what it holds back is counted and said with
+ * the next line that passes.
+ *
+ * Process  host only.   Thread  loop thread.
+ */
+#ifndef MP_FNLOG_H
+#define MP_FNLOG_H
+
+#include "core/invocation.h"
+#include "core/log.h"
+
+/*
+ * One line of the host about a function: subject NAME@VERSION/TRIGGER.
+ * trigger NULL: none.  Held to the rate.
+ */
+MP_PRINTF(6, 7)
+void mp_fnlog(struct mp_slot *slot, const struct mp_function *fn,
+              const struct mp_trigger *trigger, enum mp_level level,
+              const struct mp_field *fields, const char *fmt, ...);
+
+/* The lines of an outcome; event: its id, or NULL. */
+void mp_fnlog_lines(struct mp_slot *slot, const struct mp_function *fn,
+                    const struct mp_trigger *trigger,
+                    const struct mp_slice *event, uint32_t n_logs,
+                    struct mp_slice logs, uint32_t cut);
+
+#endif

@@ -1,0 +1,661 @@
+/*
+ * function_read.c - from a directory to a struct mp_function.
+ *
+ * Names for ${...} may stand anywhere in the file, so it is gone through
+ * twice: first silently for name, version and [env], then line by line, with
+ * every mistake told where it stands.  What concerns more than one line is
+ * checked at the end.
+ */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "core/base/clock.h"
+#include "core/base/hash.h"
+#include "core/base/text.h"
+#include "core/function_files.h"
+#include "core/keys.h"
+
+enum { VARS_MAX = 256, VALUE_MAX = 4096 };
+
+struct var {
+    char *name, *value;
+    unsigned line; /* 0: a builtin */
+};
+
+struct reading {
+    struct mp_function *fn;
+    struct mp_keys keys;
+    char file[PATH_MAX]; /* of function.conf, for messages */
+    struct mp_ini ini;
+    struct var vars[VARS_MAX];
+    unsigned n_vars, n_builtins;
+    struct mp_function_files files;
+};
+
+/* ---- names in values ---- */
+
+static void add_var(struct reading *r, const char *name, struct mp_slice value,
+                    unsigned line)
+{
+    if (r->n_vars == VARS_MAX)
+        return; /* told when [env] is read */
+    r->vars[r->n_vars++] = (struct var){
+        mp_strndup(name, strlen(name)),
+        mp_strndup(value.ptr, value.len),
+        line,
+    };
+}
+
+static const struct var *find_var(const struct reading *r, struct mp_slice name,
+                                  unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        if (mp_slice_is(name, r->vars[i].name))
+            return &r->vars[i];
+    }
+    return NULL;
+}
+
+static int unknown_var(const struct reading *r, struct mp_slice name,
+                       unsigned n, struct mp_why *why)
+{
+    const char *words[VARS_MAX], *near;
+
+    for (unsigned i = 0; i < n; i++)
+        words[i] = r->vars[i].name;
+    near = mp_nearest(name, words, n);
+    if (near)
+        return mp_why_set(why, MP_ENONE,
+                          "unknown name ${%.*s}; did you mean '%s'?",
+                          MP_FMT(mp_cut(name, 64)), near);
+    return mp_why_set(why, MP_ENONE,
+                      "unknown name ${%.*s}; names of [env], node, function "
+                      "and version are known",
+                      MP_FMT(mp_cut(name, 64)));
+}
+
+/* value with its ${NAME}s filled in from the first n names. */
+static int expand(const struct reading *r, struct mp_slice value, unsigned n,
+                  struct mp_buf *out, struct mp_why *why)
+{
+    while (value.len) {
+        size_t i = 0;
+        const char *end;
+        struct mp_slice name;
+        const struct var *var;
+
+        while (i < value.len && !(value.ptr[i] == '$' && i + 1 < value.len &&
+                                  value.ptr[i + 1] == '{'))
+            i++;
+        mp_buf_put(out, value.ptr, i);
+        value = mp_slice(value.ptr + i, value.len - i);
+        if (!value.len)
+            break;
+        end = memchr(value.ptr, '}', value.len);
+        if (!end)
+            return mp_why_set(why, MP_EPARSE, "'${' without '}'");
+        name = mp_slice(value.ptr + 2, (size_t)(end - value.ptr) - 2);
+        var = find_var(r, name, n);
+        if (!var)
+            return unknown_var(r, name, n, why);
+        mp_buf_slice(out, mp_slice_str(var->value));
+        value = mp_slice(end + 1, value.len - name.len - 3);
+    }
+    if (out->full)
+        return mp_why_set(why, MP_ERANGE, "longer than %d bytes", VALUE_MAX);
+    mp_buf_put(out, "", 1);
+    return 0;
+}
+
+/* In double quotes: those go, the blanks inside stay. */
+static struct mp_slice unquote(struct mp_slice v)
+{
+    if (v.len >= 2 && v.ptr[0] == '"' && v.ptr[v.len - 1] == '"')
+        return mp_slice(v.ptr + 1, v.len - 2);
+    return v;
+}
+
+/* The last value of a key in the sections of one kind, or def. */
+static const char *peek(const struct reading *r, const char *section,
+                        const char *key, const char *def)
+{
+    for (unsigned i = 0; i < r->ini.n_sections; i++) {
+        const struct mp_ini_section *s = &r->ini.sections[i];
+
+        for (unsigned l = 0; strcmp(s->kind, section) == 0 && l < s->n_lines;
+             l++) {
+            if (strcmp(s->lines[l].key, key) == 0 && *s->lines[l].value)
+                def = s->lines[l].value;
+        }
+    }
+    return def;
+}
+
+static void gather_names(struct reading *r, const char *node)
+{
+    add_var(r, "node", mp_slice_str(node), 0);
+    add_var(r, "function", mp_slice_str(r->fn->name), 0);
+    add_var(r, "version", mp_slice_str(peek(r, "function", "version", "0.0.0")),
+            0);
+    r->n_builtins = r->n_vars;
+    for (unsigned i = 0; i < r->ini.n_sections; i++) {
+        const struct mp_ini_section *s = &r->ini.sections[i];
+
+        for (unsigned l = 0; strcmp(s->kind, "env") == 0 && l < s->n_lines;
+             l++) {
+            struct mp_slice raw = mp_slice_str(s->lines[l].value);
+            struct mp_buf value;
+            struct mp_why why;
+
+            mp_buf_init(&value, VALUE_MAX);
+            if (!find_var(r, mp_slice_str(s->lines[l].key), r->n_vars) &&
+                expand(r, unquote(raw), r->n_builtins, &value, &why) == 0)
+                add_var(r, s->lines[l].key, mp_slice(value.ptr, value.len - 1),
+                        s->lines[l].line);
+            mp_buf_fini(&value);
+        }
+    }
+}
+
+/* ---- lines ---- */
+
+static void take_line(struct reading *r, struct mp_keys *keys,
+                      const char *section, const struct mp_ini_line *line,
+                      void *base)
+{
+    struct mp_buf value;
+    struct mp_why why;
+
+    mp_buf_init(&value, VALUE_MAX);
+    if (expand(r, mp_slice_str(line->value), r->n_vars, &value, &why))
+        mp_report_mistake(
+            keys->report, keys->file, line->line, "%s = %.*s: %s", line->key,
+            MP_FMT(mp_cut(mp_slice_str(line->value), 120)), why.text);
+    else
+        mp_keys_take(keys, section, line->line, line->key, value.ptr, base);
+    mp_buf_fini(&value);
+}
+
+/* [env] is in vars already; here its mistakes are told. */
+static void check_env_line(struct reading *r, const struct mp_ini_line *line)
+{
+    struct mp_report *report = r->keys.report;
+    const struct var *var = find_var(r, mp_slice_str(line->key), r->n_vars);
+    struct mp_buf value;
+    struct mp_why why;
+
+    mp_buf_init(&value, VALUE_MAX);
+    if (expand(r, unquote(mp_slice_str(line->value)), r->n_builtins, &value,
+               &why))
+        mp_report_mistake(
+            report, r->file, line->line, "%s = %.*s: %s", line->key,
+            MP_FMT(mp_cut(mp_slice_str(line->value), 120)), why.text);
+    else if (mp_check_env_name(mp_slice_str(line->key), &why))
+        mp_report_mistake(report, r->file, line->line, "%.*s: %s",
+                          MP_FMT(mp_cut(mp_slice_str(line->key), 64)),
+                          why.text);
+    else if (!var)
+        mp_report_mistake(report, r->file, line->line,
+                          "more than %d names in [env]",
+                          VARS_MAX - (int)r->n_builtins);
+    else if (var->line != line->line)
+        mp_report_mistake(report, r->file, line->line,
+                          "%s is given twice; the first is in line %u",
+                          line->key, var->line);
+    mp_buf_fini(&value);
+}
+
+/* ---- triggers ---- */
+
+static bool same_names(const struct mp_pattern *a, const struct mp_pattern *b)
+{
+    for (unsigned i = 0; i < a->n_levels; i++) {
+        if (a->levels[i].kind != MP_LEVEL_LITERAL && a->levels[i].text.len &&
+            !mp_pattern_binds(b, a->levels[i].text))
+            return false;
+    }
+    return true;
+}
+
+static void take_patterns(struct reading *r, struct mp_trigger *t,
+                          const struct mp_given *mqtt)
+{
+    struct mp_why why;
+
+    t->patterns = mp_zalloc(mqtt->n_items * sizeof *t->patterns);
+    for (unsigned i = 0; i < mqtt->n_items; i++) {
+        const struct mp_item *item = &mqtt->items[i];
+        struct mp_pattern *p = &t->patterns[i];
+
+        MP_ASSERT(mp_pattern_parse(p, mp_slice_str(item->text), &why) == 0);
+        t->n_patterns++;
+        if (same_names(&t->patterns[0], p) && same_names(p, &t->patterns[0]))
+            continue;
+        mp_report_mistake(r->keys.report, r->file, item->line,
+                          "%s and %s bind different names; all patterns of a "
+                          "trigger bind the same",
+                          t->patterns[0].text, p->text);
+    }
+}
+
+static const char *const kinds[] = {"mqtt",  "coap", "http",
+                                    "every", "cron", "board"};
+
+/* Which of the six it has; all but one are mistakes.  False: none. */
+static bool take_kind(struct reading *r, const struct mp_keys *keys,
+                      const struct mp_ini_section *s, struct mp_trigger *t)
+{
+    const struct mp_given *first = NULL;
+
+    for (unsigned i = 0; i < ARRAY_LEN(kinds); i++) {
+        const struct mp_given *g = mp_keys_given(keys, "trigger", kinds[i]);
+
+        if (!g->file)
+            continue;
+        if (!first) {
+            first = g;
+            t->kind = (enum mp_trigger_kind)i;
+            continue;
+        }
+        mp_report_mistake(r->keys.report, r->file, g->line,
+                          "a trigger has one of mqtt, coap, http, every, cron "
+                          "and board; %s is in line %u already",
+                          kinds[t->kind], first->line);
+    }
+    if (first)
+        return true;
+    mp_report_mistake(r->keys.report, r->file, s->line,
+                      "[trigger%s%s] says nothing that runs it, as in mqtt = "
+                      "sensors/{device}/env",
+                      *s->name ? " " : "", s->name);
+    return false;
+}
+
+static void name_trigger(struct reading *r, const struct mp_ini_section *s,
+                         struct mp_trigger *t)
+{
+    const char *name = *s->name ? s->name : kinds[t->kind];
+    const struct mp_trigger *other =
+        mp_function_trigger(r->fn, mp_slice_str(name));
+    struct mp_why why;
+
+    if (mp_check_trigger(mp_slice_str(name), &why)) {
+        mp_report_mistake(r->keys.report, r->file, s->line, "[trigger %s]: %s",
+                          name, why.text);
+        name = ""; /* what is told of it from here on would only repeat */
+    } else if (other) {
+        mp_report_mistake(r->keys.report, r->file, s->line,
+                          "two triggers are named '%s'; the first is in line "
+                          "%u",
+                          name, other->line);
+    }
+    snprintf(t->name, sizeof t->name, "%s", name);
+}
+
+static void read_trigger(struct reading *r, const struct mp_ini_section *s)
+{
+    struct mp_trigger *t;
+    struct mp_keys keys = r->keys;
+
+    if (r->fn->n_triggers == MP_TRIGGERS_MAX) {
+        mp_report_mistake(keys.report, r->file, s->line,
+                          "more than %d triggers", MP_TRIGGERS_MAX);
+        return;
+    }
+    t = &r->fn->triggers[r->fn->n_triggers];
+    t->line = s->line;
+    mp_keys_defaults(keys.table, "trigger", t);
+    keys.given = mp_given_new(keys.table);
+    for (unsigned i = 0; i < s->n_lines; i++)
+        take_line(r, &keys, "trigger", &s->lines[i], t);
+    if (take_kind(r, &keys, s, t)) {
+        name_trigger(r, s, t);
+        take_patterns(r, t, mp_keys_given(&keys, "trigger", "mqtt"));
+    }
+    r->fn->n_triggers++;
+    mp_given_free(keys.table, keys.given);
+}
+
+/* ---- the whole ---- */
+
+static void read_sections(struct reading *r)
+{
+    for (unsigned i = 0; i < r->ini.n_sections; i++) {
+        const struct mp_ini_section *s = &r->ini.sections[i];
+
+        if (!mp_keys_section(&r->keys, s))
+            continue;
+        if (strcmp(s->kind, "trigger") == 0) {
+            read_trigger(r, s);
+            continue;
+        }
+        if (strcmp(s->kind, "state") == 0)
+            r->fn->has_state = true;
+        for (unsigned l = 0; l < s->n_lines; l++) {
+            if (strcmp(s->kind, "env") == 0)
+                check_env_line(r, &s->lines[l]);
+            else
+                take_line(r, &r->keys, s->kind, &s->lines[l], r->fn);
+        }
+    }
+}
+
+static void keep_grants(struct reading *r)
+{
+    const struct mp_given *g = mp_keys_given(&r->keys, "grant", "publish");
+    size_t bytes = g->n_items * sizeof(struct mp_slice);
+    char *text;
+
+    for (unsigned i = 0; i < g->n_items; i++)
+        bytes += strlen(g->items[i].text);
+    r->fn->grants = mp_alloc(bytes);
+    text = (char *)(r->fn->grants + g->n_items);
+    for (unsigned i = 0; i < g->n_items; i++) {
+        size_t len = strlen(g->items[i].text);
+
+        memcpy(text, g->items[i].text, len);
+        r->fn->grants[i] = mp_slice(text, len);
+        text += len;
+    }
+    r->fn->n_grants = g->n_items;
+}
+
+/* Put a pair and its bytes at text; returns where the next ones go. */
+static char *keep_pair(struct mp_pair *pair, struct mp_slice name,
+                       struct mp_slice value, char *text)
+{
+    memcpy(text, name.ptr, name.len);
+    pair->name = mp_slice(text, name.len);
+    text += name.len;
+    if (value.len)
+        memcpy(text, value.ptr, value.len);
+    pair->value = mp_slice(text, value.len);
+    return text + value.len;
+}
+
+static void keep_env(struct reading *r)
+{
+    struct mp_function *fn = r->fn;
+    size_t bytes = 0;
+    char *text;
+
+    fn->n_env = r->n_vars - r->n_builtins;
+    for (unsigned i = r->n_builtins; i < r->n_vars; i++)
+        bytes += strlen(r->vars[i].name) + strlen(r->vars[i].value);
+    fn->env = mp_alloc(fn->n_env * sizeof *fn->env + bytes);
+    text = (char *)(fn->env + fn->n_env);
+    for (unsigned i = 0; i < fn->n_env; i++) {
+        const struct var *var = &r->vars[r->n_builtins + i];
+
+        text = keep_pair(&fn->env[i], mp_slice_str(var->name),
+                         mp_slice_str(var->value), text);
+    }
+}
+
+static void keep_files(struct reading *r)
+{
+    static const struct mp_hash_key key = {UINT64_C(0x6d6f6f6e706f6f6c), 1};
+    struct mp_function *fn = r->fn;
+    struct mp_hasher hasher;
+    struct mp_hash digest;
+    size_t bytes = 0;
+    char *text;
+
+    for (unsigned i = 0; i < r->files.n; i++)
+        bytes += strlen(r->files.list[i].name) + r->files.list[i].bytes.len;
+    fn->files = mp_alloc(r->files.n * sizeof *fn->files + bytes);
+    text = (char *)(fn->files + r->files.n);
+    mp_hasher_init(&hasher, &key);
+    for (unsigned i = 0; i < r->files.n; i++) {
+        struct mp_slice name = mp_slice_str(r->files.list[i].name);
+        struct mp_slice value = mp_buf_bytes(&r->files.list[i].bytes);
+
+        mp_hasher_add(&hasher, name);
+        mp_hasher_add(&hasher, value);
+        if (mp_ends(name, ".lua"))
+            text = keep_pair(&fn->files[fn->n_files++], name, value, text);
+    }
+    digest = mp_hasher_end(&hasher);
+    fn->digest.lo = digest.lo;
+    fn->digest.hi = digest.hi;
+}
+
+/* ---- what concerns more than one line ---- */
+
+static unsigned line_of(const struct reading *r, const char *section,
+                        const char *key)
+{
+    return mp_keys_given(&r->keys, section, key)->line;
+}
+
+static void check_pairs(struct reading *r)
+{
+    struct mp_function *fn = r->fn;
+    struct mp_report *report = r->keys.report;
+
+    if (fn->backoff_us > fn->max_backoff_us)
+        mp_report_mistake(report, r->file,
+                          line_of(r, "retry", "max_backoff")
+                              ? line_of(r, "retry", "max_backoff")
+                              : line_of(r, "retry", "backoff"),
+                          "backoff is longer than max_backoff");
+    if (fn->breaker_pause_us > fn->breaker_max_pause_us)
+        mp_report_mistake(report, r->file,
+                          line_of(r, "breaker", "max_pause")
+                              ? line_of(r, "breaker", "max_pause")
+                              : line_of(r, "breaker", "pause"),
+                          "pause is longer than max_pause");
+    if (fn->cpu_us > fn->timeout_us)
+        mp_report_warning(report, r->file, line_of(r, "limits", "cpu"),
+                          "cpu is longer than timeout, which ends it first");
+    if (fn->has_state && fn->order == MP_ORDER_NONE)
+        mp_report_mistake(report, r->file, line_of(r, "function", "order"),
+                          "order = none: not with [state]");
+}
+
+/* A grant that lets it publish what runs it. */
+static void check_loops(struct reading *r)
+{
+    const struct mp_given *g = mp_keys_given(&r->keys, "grant", "publish");
+
+    for (unsigned t = 0; t < r->fn->n_triggers; t++) {
+        const struct mp_trigger *trigger = &r->fn->triggers[t];
+
+        for (unsigned k = 0; k < trigger->n_patterns * g->n_items; k++) {
+            const struct mp_pattern *p = &trigger->patterns[k / g->n_items];
+            const struct mp_item *grant = &g->items[k % g->n_items];
+            struct mp_buf filter;
+            bool loop;
+
+            mp_buf_init(&filter, MP_TOPIC_MAX);
+            mp_pattern_filter(p, &filter);
+            loop = mp_filter_overlap(mp_slice_str(grant->text),
+                                     mp_buf_bytes(&filter));
+            mp_buf_fini(&filter);
+            if (loop)
+                mp_report_warning(r->keys.report, r->file, grant->line,
+                                  "publish = %s covers trigger '%s' (mqtt = "
+                                  "%s): it can run itself in a loop",
+                                  grant->text, trigger->name, p->text);
+        }
+    }
+}
+
+static void finish(struct reading *r)
+{
+    struct mp_function *fn = r->fn;
+    const struct mp_given *rate = mp_keys_given(&r->keys, "log", "rate");
+    struct mp_why why;
+
+    if (!fn->cpu_us)
+        fn->cpu_us = fn->timeout_us < MP_SECOND ? fn->timeout_us : MP_SECOND;
+    fn->log_per = 10;
+    fn->log_every_us = MP_SECOND;
+    if (rate->file && mp_parse_rate(mp_slice_str(rate->text), &fn->log_per,
+                                    &fn->log_every_us, &why))
+        MP_ASSERT(r->keys.report->mistakes); /* it was told, at its line */
+    keep_grants(r);
+    keep_env(r);
+    keep_files(r);
+    check_pairs(r);
+    check_loops(r);
+}
+
+/* ---- from outside ---- */
+
+/* The last part of a path, without links and dots. */
+static void base_name(const char *path, char name[PATH_MAX])
+{
+    char real[PATH_MAX];
+    const char *slash;
+
+    if (!realpath(path, real))
+        snprintf(real, sizeof real, "%s", path);
+    slash = strrchr(real, '/');
+    snprintf(name, PATH_MAX, "%s", slash ? slash + 1 : real);
+}
+
+/* By [function] name, else the directory's. */
+static void name_function(struct reading *r, const char *path)
+{
+    char dir[PATH_MAX];
+    const char *given = peek(r, "function", "name", NULL);
+    struct mp_why why;
+
+    base_name(path, dir);
+    if (!given && mp_check_name(mp_slice_str(dir), &why))
+        mp_report_mistake(r->keys.report, path, 0,
+                          "the directory's name '%.64s' can't be the "
+                          "function's (%s); give it one: name = NAME in "
+                          "[function]",
+                          dir, why.text);
+    snprintf(r->fn->name, sizeof r->fn->name, "%.*s", MP_NAME_MAX,
+             given ? given : dir);
+}
+
+static void reading_fini(struct reading *r)
+{
+    for (unsigned i = 0; i < r->n_vars; i++) {
+        free(r->vars[i].name);
+        free(r->vars[i].value);
+    }
+    mp_given_free(&mp_function_table, r->keys.given);
+    mp_ini_fini(&r->ini);
+    mp_function_files_fini(&r->files);
+    free(r);
+}
+
+static struct reading *reading_new(const char *path, struct mp_report *report)
+{
+    struct reading *r = mp_zalloc(sizeof *r);
+
+    r->fn = mp_zalloc(sizeof *r->fn);
+    r->fn->refs = 1;
+    r->fn->path = mp_strndup(path, strlen(path));
+    while (strlen(r->fn->path) > 1 &&
+           r->fn->path[strlen(r->fn->path) - 1] == '/')
+        r->fn->path[strlen(r->fn->path) - 1] = '\0';
+    r->fn->triggers = mp_zalloc(MP_TRIGGERS_MAX * sizeof *r->fn->triggers);
+    for (size_t i = 0; i < mp_function_table.n_sections; i++) {
+        const char *section = mp_function_table.sections[i].name;
+
+        if (strcmp(section, "trigger") != 0)
+            mp_keys_defaults(&mp_function_table, section, r->fn);
+    }
+    snprintf(r->file, sizeof r->file, "%s/function.conf", r->fn->path);
+    r->keys = (struct mp_keys){
+        .table = &mp_function_table,
+        .report = report,
+        .file = r->file,
+        .given = mp_given_new(&mp_function_table),
+    };
+    return r;
+}
+
+static void read_directory(struct reading *r, const char *node)
+{
+    struct mp_report *report = r->keys.report;
+    const char *path = r->fn->path;
+    const struct mp_function_file *conf;
+
+    if (!mp_function_files_read(&r->files, path, report))
+        return;
+    conf = mp_function_files_find(&r->files, "function.conf");
+    if (!mp_function_files_find(&r->files, "main.lua"))
+        mp_report_mistake(report, path, 0, "there is no main.lua in it");
+    if (!conf) {
+        mp_report_mistake(report, path, 0, "there is no function.conf in it");
+        return;
+    }
+    mp_ini_read(&r->ini, r->file, mp_buf_bytes(&conf->bytes), report);
+    name_function(r, path);
+    gather_names(r, node);
+    read_sections(r);
+    if (!r->fn->n_triggers)
+        mp_report_warning(report, r->file, 0,
+                          "no [trigger]: nothing runs this function");
+    finish(r);
+}
+
+/* "Foo Bar.lua" becomes foo-bar. */
+static void name_bare(struct mp_function *fn)
+{
+    char base[PATH_MAX];
+    size_t len;
+
+    base_name(fn->path, base);
+    len = strlen(base);
+    MP_ASSERT(len >= 4);
+    base[len - 4] = '\0'; /* .lua */
+    snprintf(fn->name, sizeof fn->name, "%.*s", MP_NAME_MAX, base);
+    for (char *c = fn->name; *c; c++) {
+        if (*c >= 'A' && *c <= 'Z')
+            *c = (char)(*c - 'A' + 'a');
+        else if (!(*c >= 'a' && *c <= 'z') && !(*c >= '0' && *c <= '9'))
+            *c = '-';
+    }
+    if (fn->name[0] < 'a' || fn->name[0] > 'z')
+        fn->name[0] = 'f';
+}
+
+/* One trigger that takes any topic; it may publish to any. */
+static void read_bare(struct reading *r)
+{
+    static const char conf[] = "[trigger invoke]\nmqtt = #\n"
+                               "[grant]\npublish = #\n";
+    struct mp_report quiet = {.say = NULL};
+    struct mp_report *report = r->keys.report;
+
+    if (!mp_function_files_bare(&r->files, r->fn->path, report))
+        return;
+    name_bare(r->fn);
+    r->keys.report = &quiet; /* of a loop it may make we know */
+    mp_ini_read(&r->ini, r->file, MP_S(conf), &quiet);
+    read_sections(r);
+    finish(r);
+    MP_ASSERT(!quiet.mistakes);
+    r->keys.report = report;
+}
+
+struct mp_function *mp_function_read(const char *path, const char *node,
+                                     struct mp_report *report)
+{
+    unsigned before = report->mistakes;
+    struct reading *r = reading_new(path, report);
+    struct mp_function *fn = r->fn;
+    struct stat st;
+
+    if (mp_ends(mp_slice_str(path), ".lua") && stat(path, &st) == 0 &&
+        !S_ISDIR(st.st_mode))
+        read_bare(r);
+    else
+        read_directory(r, node);
+    reading_fini(r);
+    if (report->mistakes != before) {
+        mp_function_unref(fn);
+        return NULL;
+    }
+    return fn;
+}

@@ -1,0 +1,118 @@
+/*
+ * invocation.h - one event for one function, from the router to the end.
+ *
+ *              add            next             DONE, ok
+ *   (routed) -----> QUEUED ---------> RUNNING ----------> SENDING --> ended
+ *                    ^  ^              |  ^ |               outputs
+ *                    |  |  worker died |  | | WAIT          confirmed
+ *                    |  +--------------+  | v
+ *                    |                  WAITING
+ *                    +--- DELAYED <-- failed, to be retried
+ *
+ * It holds its input's acknowledgement (holds_ack) until it ends or is
+ * parked; parked means that the host has taken the event over: it goes on,
+ * in memory until the durable queue comes.
+ *
+ * Process  host only.   Thread  loop thread.
+ * Memory   one block, params behind it; freed when it ends.
+ */
+#ifndef MP_INVOCATION_H
+#define MP_INVOCATION_H
+
+#include "core/base/wire.h"
+#include "core/breaker.h"
+#include "core/metrics.h"
+#include "core/transport.h"
+
+struct mp_group;
+struct mp_process;
+
+/* One version of a function, as workers know it. */
+struct mp_version {
+    unsigned refs;
+    uint32_t id; /* never used again */
+    struct mp_function *fn;
+    struct mp_slot *slot;
+    uint32_t image_bytes;
+    uint64_t loaded_in;  /* a bit for each process that has its image */
+    struct mp_link link; /* in the pool */
+    unsigned *counters;  /* trigger index -> index into slot->metrics */
+};
+
+/* A function by its name: what stays when versions change. */
+struct mp_slot {
+    struct mp_link link; /* in the catalog */
+    char name[MP_NAME_MAX + 1];
+    struct mp_version *live; /* NULL: no events go to it */
+    struct mp_version *next; /* being loaded, to become live */
+    struct mp_group *group;
+    unsigned home; /* index of its home worker in the group */
+    struct mp_breaker breaker;
+    struct mp_fn_metrics metrics;
+    /* scheduler */
+    struct mp_link ring;  /* in the group's ring while it has ready ones */
+    struct mp_link ready; /* invocations that may start, oldest first */
+    unsigned n_waiting;   /* queued in all: ready and behind a key */
+    uint64_t waiting_bytes;
+    unsigned n_parked;  /* parked and not ended */
+    unsigned n_running; /* running and waiting instances */
+    unsigned n_sending; /* parked outputs that are not confirmed */
+    int64_t deficit_us; /* what it may still use this round */
+    int64_t cost_us;    /* moving average of a run */
+    /* log: a token bucket */
+    int64_t log_full_us; /* when the bucket will be full */
+    uint64_t log_held;   /* lines held back since the last one */
+    bool gone; /* its directory is no longer there */
+    bool seen; /* while the directory is read */
+};
+
+enum mp_stage {
+    MP_QUEUED,
+    MP_RUNNING,
+    MP_WAITING,
+    MP_DELAYED,
+    MP_SENDING,
+};
+
+/* Events of one order key: the one in work, and those behind it. */
+struct mp_order_key;
+
+struct mp_invocation {
+    struct mp_link link;    /* ready, behind a key, in a process, or delayed */
+    struct mp_link holding; /* in the host's list while holds_ack */
+    enum mp_stage stage;
+    struct mp_slot *slot;
+    struct mp_version *routed;  /* its trigger and params point into this */
+    struct mp_version *version; /* what it runs on; NULL: not started */
+    const struct mp_trigger *trigger; /* of routed */
+    unsigned counter;                 /* of slot->metrics.triggers */
+    struct mp_input *input;
+    struct mp_order_key *order; /* NULL: order = none */
+    struct mp_process *process; /* RUNNING, WAITING */
+    uint64_t run;
+    uint32_t attempt;
+    bool holds_ack; /* its input's acknowledgement waits for it */
+    bool parked;    /* the host has taken the event over */
+    bool behind;    /* QUEUED: another one has its order key */
+    bool suspect;   /* a worker died of it, maybe: runs alone */
+    bool resumed;   /* RUNNING: again, after a wait */
+    bool late;      /* WAITING: its time will be up before the wait */
+    bool cold;      /* started with a LOAD */
+    unsigned deaths;
+    unsigned outputs_open;
+    int64_t queued_us, started_us;
+    int64_t spent_us;    /* of timeout, in earlier turns and waits */
+    int64_t cost_us;     /* estimate it was started with */
+    uv_timer_t *timer;   /* DELAYED, or WAITING */
+    struct mp_wait wait; /* WAITING */
+    uint32_t n_params;
+    struct mp_pair params[];
+};
+
+/* What it is worth in a queue's bytes. */
+static inline uint64_t mp_invocation_bytes(const struct mp_invocation *inv)
+{
+    return sizeof *inv + inv->input->topic.len + inv->input->data.len;
+}
+
+#endif

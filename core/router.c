@@ -1,0 +1,168 @@
+/*
+ * router.c - patterns against topics.
+ *
+ * A copy of a message may come once for each subscription that matches it
+ * (MQTT 5) or once in all (3.1.1).  So that no function runs twice, the
+ * first matching trigger of a function is found from the topic alone, and the
+ * copy counts only if it was brought by that trigger's subscription, or if
+ * nobody says what brought it.
+ */
+#include "core/router.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/base/hash.h"
+#include "core/pool.h"
+
+/* Stable by content, so that a resumed session's subscriptions still fit:
+ * 1 to 268,435,455 (MQTT 5, 3.8.2.1.2). */
+static uint32_t number_of(const char *a, const char *b, uint32_t c)
+{
+    static const struct mp_hash_key key = {0x6d6f6f6e, 0x706f6f6c};
+    struct mp_hasher h;
+
+    mp_hasher_init(&h, &key);
+    mp_hasher_add(&h, mp_slice_str(a));
+    mp_hasher_add(&h, mp_slice_str(b));
+    mp_hasher_add_u64(&h, c);
+    return 1 + (uint32_t)(mp_hasher_end(&h).lo % UINT64_C(268435454));
+}
+
+static bool same(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool id_is_taken(const struct mp_router *r, uint32_t id)
+{
+    for (unsigned i = 0; i < r->n_routes; i++)
+        if (r->routes[i].id == id)
+            return true;
+    return false;
+}
+
+/* The route of a trigger's filter, shared by all that ask for the same. */
+static const struct mp_route *route_of(struct mp_router *r,
+                                       const struct mp_version *v,
+                                       const struct mp_trigger *t,
+                                       const char *filter)
+{
+    char lane_name[MP_NAME_MAX + MP_TRIGGER_MAX + 2];
+    uint32_t lane = 0;
+    struct mp_route *route;
+
+    snprintf(lane_name, sizeof lane_name, "%s-%s", v->fn->name, t->name);
+    if (t->own_lane)
+        lane = number_of("lane", lane_name, 0);
+    for (unsigned i = 0; i < r->n_routes; i++) {
+        route = &r->routes[i];
+        if (strcmp(route->filter, filter) == 0 && route->lane == lane &&
+            same(route->share, t->share) && route->qos == t->qos) {
+            route->retained |= t->retained;
+            return route;
+        }
+    }
+    r->routes = mp_realloc(r->routes, (r->n_routes + 1) * sizeof *r->routes);
+    route = &r->routes[r->n_routes];
+    *route = (struct mp_route){
+        .filter = mp_strndup(filter, strlen(filter)),
+        .share = t->share ? mp_strndup(t->share, strlen(t->share)) : NULL,
+        .qos = t->qos,
+        .retained = t->retained,
+        .lane = lane,
+        .lane_name = lane ? mp_strndup(lane_name, strlen(lane_name)) : NULL,
+        .id = number_of(filter, t->share ? t->share : "", lane * 4 + t->qos),
+    };
+    while (id_is_taken(r, route->id))
+        route->id = route->id % UINT32_C(268435455) + 1;
+    r->n_routes++;
+    return route;
+}
+
+static void add_trigger(struct mp_router *r, struct mp_version *v,
+                        const struct mp_trigger *t)
+{
+    struct mp_buf filter;
+
+    mp_buf_init(&filter, 65536);
+    for (unsigned i = 0; i < t->n_patterns; i++) {
+        const struct mp_route *route;
+
+        mp_buf_reset(&filter);
+        mp_pattern_filter(&t->patterns[i], &filter);
+        mp_buf_put(&filter, "", 1);
+        route = route_of(r, v, t, filter.ptr);
+        r->entries =
+            mp_realloc(r->entries, (r->n_entries + 1) * sizeof *r->entries);
+        r->entries[r->n_entries++] = (struct mp_router_entry){
+            .version = mp_version_ref(v),
+            .trigger = t,
+            .pattern = &t->patterns[i],
+            .route = route->id,
+            .lane = route->lane,
+        };
+    }
+    mp_buf_fini(&filter);
+}
+
+void mp_router_build(struct mp_router *r, struct mp_link *slots)
+{
+    *r = (struct mp_router){0};
+    mp_list_each (at, slots) {
+        struct mp_slot *slot = mp_of(at, struct mp_slot, link);
+
+        if (!slot->live)
+            continue;
+        for (unsigned i = 0; i < slot->live->fn->n_triggers; i++)
+            if (slot->live->fn->triggers[i].kind == MP_TRIGGER_MQTT)
+                add_trigger(r, slot->live, &slot->live->fn->triggers[i]);
+    }
+}
+
+void mp_router_fini(struct mp_router *r, struct mp_pool *pool)
+{
+    for (unsigned i = 0; i < r->n_entries; i++)
+        mp_version_unref(pool, r->entries[i].version);
+    for (unsigned i = 0; i < r->n_routes; i++) {
+        free(r->routes[i].filter);
+        free(r->routes[i].share);
+        free(r->routes[i].lane_name);
+    }
+    free(r->entries);
+    free(r->routes);
+    *r = (struct mp_router){0};
+}
+
+static bool brought_by(const struct mp_input *in, uint32_t route)
+{
+    for (uint32_t i = 0; i < in->n_routes; i++)
+        if (in->routes[i] == route)
+            return true;
+    return in->n_routes == 0;
+}
+
+unsigned
+mp_router_match(const struct mp_router *r, const struct mp_input *in,
+                void (*take)(void *arg, const struct mp_router_entry *entry,
+                             const struct mp_pair *params, uint32_t n_params),
+                void *arg)
+{
+    struct mp_pair params[MP_PAIRS_MAX];
+    uint32_t n_params;
+    unsigned taken = 0;
+
+    for (unsigned i = 0; i < r->n_entries; i++) {
+        const struct mp_router_entry *e = &r->entries[i];
+
+        if (!mp_pattern_match(e->pattern, in->topic, params, &n_params))
+            continue;
+        if (e->lane == in->lane && brought_by(in, e->route)) {
+            take(arg, e, params, n_params);
+            taken++;
+        }
+        while (i + 1 < r->n_entries && r->entries[i + 1].version == e->version)
+            i++; /* the first that matches decides */
+    }
+    return taken;
+}

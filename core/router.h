@@ -1,0 +1,46 @@
+/*
+ * router.h - which functions an input is for, and what to subscribe to.
+ *
+ * Built anew from the live functions at each change; between changes it is
+ * constant, so matching allocates nothing.  A function's triggers are tried
+ * in file order and the first whose pattern matches takes the event, once.
+ *
+ * Process  host only.   Thread  loop thread.
+ * Memory   owns routes and entries; borrows versions, which it references.
+ */
+#ifndef MP_ROUTER_H
+#define MP_ROUTER_H
+
+#include "core/invocation.h"
+
+struct mp_pool;
+
+/* One pattern of one trigger. */
+struct mp_router_entry {
+    struct mp_version *version;
+    const struct mp_trigger *trigger;
+    const struct mp_pattern *pattern;
+    uint32_t route, lane;
+};
+
+struct mp_router {
+    struct mp_router_entry *entries; /* a version's stand together */
+    unsigned n_entries;
+    struct mp_route *routes;
+    unsigned n_routes;
+};
+
+/* Build from the live versions of all slots in the list. */
+void mp_router_build(struct mp_router *r, struct mp_link *slots);
+void mp_router_fini(struct mp_router *r, struct mp_pool *pool);
+
+/*
+ * Call take for each function that the input is for.  Returns how many.
+ */
+unsigned
+mp_router_match(const struct mp_router *r, const struct mp_input *in,
+                void (*take)(void *arg, const struct mp_router_entry *entry,
+                             const struct mp_pair *params, uint32_t n_params),
+                void *arg);
+
+#endif

@@ -1,0 +1,183 @@
+/*
+ * session.c - the session file: read, written whole, and what its numbers
+ * mean.
+ *
+ *     moonpool-session 1
+ *     epoch 9f86d081884c7d65
+ *     half 3
+ *     sub sure 1 retained 17 sensors/+/env
+ *
+ * sub: sure or unsure, QoS, retained or live, identifier, filter to the end
+ * of the line.
+ */
+#include "core/session.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "core/base/file.h"
+
+/* Filters are at most 65,535 bytes, and few; past this it is not ours. */
+enum { FILE_BYTES_MAX = 16 << 20 };
+
+static const char HEAD[] = "moonpool-session 1";
+
+void mp_session_init(struct mp_session *s)
+{
+    *s = (struct mp_session){0};
+}
+
+static void forget_subs(struct mp_session *s)
+{
+    for (unsigned i = 0; i < s->n_subs; i++)
+        free(s->subs[i].filter);
+    free(s->subs);
+    s->subs = NULL;
+    s->n_subs = 0;
+}
+
+void mp_session_fini(struct mp_session *s)
+{
+    forget_subs(s);
+    mp_session_init(s);
+}
+
+void mp_session_renew(struct mp_session *s)
+{
+    forget_subs(s);
+    s->half = 0;
+    do {
+        if (getrandom(&s->epoch, sizeof(s->epoch), 0) != sizeof(s->epoch))
+            mp_bug(__FILE__, __LINE__, "getrandom gives nothing");
+    } while (s->epoch == 0);
+}
+
+struct mp_sub *mp_session_sub(struct mp_session *s, const char *filter)
+{
+    for (unsigned i = 0; i < s->n_subs; i++)
+        if (strcmp(s->subs[i].filter, filter) == 0)
+            return &s->subs[i];
+    return NULL;
+}
+
+struct mp_sub *mp_session_add(struct mp_session *s, const char *filter)
+{
+    struct mp_sub *sub;
+
+    s->subs = mp_realloc(s->subs, (s->n_subs + 1) * sizeof(*s->subs));
+    sub = &s->subs[s->n_subs++];
+    *sub = (struct mp_sub){.filter = mp_strndup(filter, strlen(filter))};
+    return sub;
+}
+
+void mp_session_remove(struct mp_session *s, struct mp_sub *sub)
+{
+    free(sub->filter);
+    *sub = s->subs[--s->n_subs];
+}
+
+static int parse_sub(struct mp_session *s, const char *line)
+{
+    char sure[8], retained[12];
+    unsigned qos;
+    uint32_t id;
+    int at = 0;
+    struct mp_sub *sub;
+
+    if (sscanf(line, "sub %7s %1u %11s %" SCNu32 " %n", sure, &qos, retained,
+               &id, &at) != 4 ||
+        !at || !line[at] || qos > 1)
+        return MP_EPARSE;
+    sub = mp_session_add(s, line + at);
+    sub->sure = strcmp(sure, "sure") == 0;
+    sub->qos = (uint8_t)qos;
+    sub->retained = strcmp(retained, "retained") == 0;
+    sub->id = id;
+    return 0;
+}
+
+static int parse(struct mp_session *s, char *text)
+{
+    char *rest = NULL;
+    char *line = strtok_r(text, "\n", &rest);
+
+    if (!line || strcmp(line, HEAD) != 0)
+        return MP_EPARSE;
+    while ((line = strtok_r(NULL, "\n", &rest))) {
+        if (sscanf(line, "epoch %" SCNx64, &s->epoch) == 1 ||
+            sscanf(line, "half %" SCNu32, &s->half) == 1)
+            continue;
+        if (parse_sub(s, line))
+            return MP_EPARSE;
+    }
+    return s->epoch ? 0 : MP_EPARSE;
+}
+
+int mp_session_read(struct mp_session *s, int dir_fd, const char *name,
+                    struct mp_why *why)
+{
+    struct mp_buf text;
+    int rc;
+
+    mp_buf_init(&text, FILE_BYTES_MAX + 1);
+    rc = mp_file_read(dir_fd, name, FILE_BYTES_MAX, &text, why);
+    if (rc == 0) {
+        mp_buf_put(&text, "", 1);
+        rc = parse(s, text.ptr);
+        if (rc)
+            mp_why_set(why, rc, "%s is not a session file", name);
+    }
+    mp_buf_fini(&text);
+    if (rc)
+        mp_session_fini(s);
+    return rc == MP_ENONE ? 0 : rc;
+}
+
+int mp_session_write(const struct mp_session *s, int dir_fd, const char *name,
+                     struct mp_why *why)
+{
+    struct mp_buf text;
+    int rc;
+
+    mp_buf_init(&text, FILE_BYTES_MAX);
+    mp_buf_printf(&text, "%s\nepoch %016" PRIx64 "\nhalf %" PRIu32 "\n", HEAD,
+                  s->epoch, s->half);
+    for (unsigned i = 0; i < s->n_subs; i++) {
+        const struct mp_sub *sub = &s->subs[i];
+
+        mp_buf_printf(&text, "sub %s %u %s %" PRIu32 " ",
+                      sub->sure ? "sure" : "unsure", sub->qos,
+                      sub->retained ? "retained" : "live", sub->id);
+        mp_buf_put(&text, sub->filter, strlen(sub->filter));
+        mp_buf_put(&text, "\n", 1);
+    }
+    if (text.full)
+        rc = mp_why_set(why, MP_EFULL, "too many subscriptions for %s", name);
+    else
+        rc = mp_file_replace(dir_fd, name, mp_buf_bytes(&text), why);
+    mp_buf_fini(&text);
+    return rc;
+}
+
+uint32_t mp_session_wraps(struct mp_session *s, uint16_t packet_id, bool dup,
+                          uint16_t *last, bool *changed)
+{
+    /* Distance on the circle of ids, as sequence numbers are compared. */
+    bool ahead = *last ? (int16_t)(packet_id - *last) > 0 : !dup;
+    uint32_t half = s->half;
+
+    *changed = false;
+    if ((half & 1) != packet_id >> 15) {
+        if (ahead) {
+            half = ++s->half;
+            *changed = true;
+        } else if (half) {
+            half--;
+        }
+    }
+    if (ahead || !*last)
+        *last = packet_id;
+    return half >> 1;
+}
