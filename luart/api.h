@@ -1,0 +1,81 @@
+/*
+ * api.h - the parts of moonpool's Lua API, for each other (luart/ only).
+ *
+ * Process  worker only.
+ * Errors   misuse raises at the caller's line; whatever of an effect is
+ *          written when a call is left by a longjmp is never counted.
+ */
+#ifndef MP_LUART_API_H
+#define MP_LUART_API_H
+
+#include <lua.h>
+
+#include "core/base/wire.h"
+
+struct mp_image;
+
+/* ---- api_mp.c: the table `mp` ---- */
+
+/* Push it. */
+void mp_luaopen_moonpool(lua_State *L, const struct mp_load *load);
+
+/* ---- api_log.c ---- */
+
+void mp_api_open_log(lua_State *L); /* push mp.log */
+
+/* A line: message and fields at these indices; fields 0: none. */
+void mp_api_log(lua_State *L, enum mp_level level, int message, int fields);
+
+/* ---- api_out.c: publish, reply, and the payloads of both ---- */
+
+int mp_api_publish(lua_State *L);
+int mp_api_reply(lua_State *L);
+void mp_api_open_reply(lua_State *L);
+
+/*
+ * Turn what a handler returned, on top of L, into out's result.  Called
+ * protected.  Returns MP_EPARSE with a reason that has no result.
+ */
+MP_MUST int mp_api_result(lua_State *L, struct mp_outcome *out,
+                          struct mp_why *why);
+
+/* ---- api_args.c: arguments, options, effects ---- */
+
+/* Raise unless what is possible: not in the file's own run. */
+void mp_api_only_in_handler(lua_State *L, const char *call);
+
+/* The table at index is none or has only these names; raises. */
+void mp_api_options(lua_State *L, int index, const char *call,
+                    const char *const *names);
+
+/* Push the option, or nil. */
+int mp_api_option(lua_State *L, int index, const char *name);
+
+/* Number of seconds or "5m" at index, in microseconds; raises. */
+int64_t mp_api_duration(lua_State *L, int index, const char *call);
+
+/* "; did you mean 'x'?" into text, or "". */
+enum { MP_HINT_MAX = 128 };
+void mp_api_hint(struct mp_slice word, const char *const *words, size_t n,
+                 char hint[MP_HINT_MAX]);
+
+/* As above, with the string keys of the table at index. */
+void mp_api_hint_keys(lua_State *L, int index, struct mp_slice word,
+                      char hint[MP_HINT_MAX]);
+
+/*
+ * The flat table at index as pairs sorted by name: strings, numbers and
+ * booleans as text.  Leaves strings on the stack to keep the text alive.
+ */
+uint32_t mp_api_pairs(lua_State *L, int index, const char *call,
+                      const char *what, struct mp_pair *pairs, uint32_t max);
+
+/* ---- api_event.c ---- */
+
+/* Make the event table of the image; returns its reference. */
+int mp_event_prepare(lua_State *L);
+
+/* Push the event table, filled. */
+void mp_event_push(lua_State *L, int ref, const struct mp_event *event);
+
+#endif

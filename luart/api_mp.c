@@ -1,0 +1,170 @@
+/*
+ * api_mp.c - the table `mp`: who and when it is, waiting, giving up.
+ */
+#include <lauxlib.h>
+
+#include "core/base/clock.h"
+#include "luart/api.h"
+#include "luart/coro.h"
+#include "luart/error.h"
+#include "luart/json.h"
+#include "luart/run.h"
+
+/* ---- clocks ---- */
+
+static int mp_now(lua_State *L)
+{
+    lua_pushnumber(L, (lua_Number)mp_run_wall_us() / 1e6);
+    return 1;
+}
+
+/* A fake clock is fake for both: durations must fit the times of day. */
+static int mp_monotonic(lua_State *L)
+{
+    int64_t us = mp_inv.fake_wall_us ? mp_inv.fake_wall_us : mp_now_us();
+
+    lua_pushnumber(L, (lua_Number)us / 1e6);
+    return 1;
+}
+
+static int mp_clock_ok(lua_State *L)
+{
+    lua_pushboolean(L, mp_inv.clock_ok);
+    return 1;
+}
+
+/* ---- waiting, giving up ---- */
+
+static int mp_sleep(lua_State *L)
+{
+    int64_t us = mp_api_duration(L, 1, "sleep");
+
+    mp_api_only_in_handler(L, "sleep");
+    lua_settop(L, 0);
+    return mp_coro_wait(L, "sleep", MP_WAIT_SLEEP, us);
+}
+
+/* Leave the reason, a string, at 1 and the options, if any, at 2. */
+static void reason_at(lua_State *L, const char *call)
+{
+    int type = lua_type(L, 1);
+
+    if (type != LUA_TSTRING && type != LUA_TNUMBER)
+        luaL_error(L, "%s: the reason is a string, not a %s", call,
+                   luaL_typename(L, 1));
+    lua_tostring(L, 1); /* a number becomes its text */
+    lua_settop(L, 2);
+}
+
+static int mp_reject(lua_State *L)
+{
+    static const char *const options[] = {"status", NULL};
+    lua_Integer status = 0;
+
+    reason_at(L, "reject");
+    mp_api_only_in_handler(L, "reject");
+    mp_api_options(L, 2, "reject", options);
+    if (mp_api_option(L, 2, "status") != LUA_TNIL) {
+        status = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : 0;
+        if (status < 400 || status > 599)
+            luaL_error(L, "reject: the status is a number from 400 to 599");
+    }
+    lua_settop(L, 1);
+    mp_raise_reject(L, (uint32_t)status);
+}
+
+static int mp_retry(lua_State *L)
+{
+    static const char *const options[] = {"after", NULL};
+    int64_t after = -1;
+
+    reason_at(L, "retry");
+    mp_api_only_in_handler(L, "retry");
+    mp_api_options(L, 2, "retry", options);
+    if (mp_api_option(L, 2, "after") != LUA_TNIL)
+        after = mp_api_duration(L, -1, "retry: after");
+    lua_settop(L, 1);
+    mp_raise_retry(L, after);
+}
+
+/* ---- names that are not there ---- */
+
+static int missing(lua_State *L, const char *what)
+{
+    char hint[MP_HINT_MAX];
+    struct mp_slice name;
+
+    if (lua_type(L, 2) != LUA_TSTRING)
+        return luaL_error(L, "%s has names only, no %s", what,
+                          luaL_typename(L, 2));
+    name.ptr = lua_tolstring(L, 2, &name.len);
+    mp_api_hint_keys(L, 1, name, hint);
+    return luaL_error(L, "%s has no '%s'%s", what, name.ptr, hint);
+}
+
+static int missing_in_mp(lua_State *L)
+{
+    return missing(L, "mp");
+}
+
+static int missing_in_env(lua_State *L)
+{
+    return missing(L, "env");
+}
+
+/* The table on top raises when a name that isn't there is read. */
+static void strict(lua_State *L, lua_CFunction index)
+{
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, index);
+    lua_setfield(L, -2, "__index");
+    lua_setmetatable(L, -2);
+}
+
+static void set_text(lua_State *L, const char *name, struct mp_slice text)
+{
+    lua_pushlstring(L, text.ptr, text.len);
+    lua_setfield(L, -2, name);
+}
+
+static void push_env(lua_State *L, const struct mp_load *load)
+{
+    lua_createtable(L, 0, (int)load->n_env);
+    for (uint32_t i = 0; i < load->n_env; i++) {
+        const struct mp_pair *p = &load->env[i];
+
+        lua_pushlstring(L, p->name.ptr, p->name.len);
+        lua_pushlstring(L, p->value.ptr, p->value.len);
+        lua_rawset(L, -3);
+    }
+    strict(L, missing_in_env);
+}
+
+void mp_luaopen_moonpool(lua_State *L, const struct mp_load *load)
+{
+    static const luaL_Reg functions[] = {
+        {"now", mp_now},
+        {"monotonic", mp_monotonic},
+        {"clock_ok", mp_clock_ok},
+        {"sleep", mp_sleep},
+        {"reject", mp_reject},
+        {"retry", mp_retry},
+        {"publish", mp_api_publish},
+        {"reply", mp_api_reply},
+        {NULL, NULL},
+    };
+
+    mp_api_open_reply(L);
+    lua_createtable(L, 0, 16);
+    luaL_setfuncs(L, functions, 0);
+    set_text(L, "name", load->name);
+    set_text(L, "version", load->version);
+    set_text(L, "node", load->node);
+    mp_json_push_null(L);
+    lua_setfield(L, -2, "null");
+    mp_api_open_log(L);
+    lua_setfield(L, -2, "log");
+    push_env(L, load);
+    lua_setfield(L, -2, "env");
+    strict(L, missing_in_mp);
+}

@@ -1,0 +1,348 @@
+/*
+ * api_out.c - what leaves a function: publishes, replies, results.
+ *
+ * A payload is a string, sent as its bytes, or a number, boolean or table,
+ * sent as JSON.  It is turned into bytes at the call, so that misuse raises
+ * there and later changes of a table don't matter.
+ */
+#include <lauxlib.h>
+#include <stdio.h>
+
+#include "core/base/topic.h"
+#include "core/base/utf8.h"
+#include "luart/api.h"
+#include "luart/image.h"
+#include "luart/json.h"
+#include "luart/run.h"
+
+#define TYPE_REPLY "moonpool.reply"
+
+struct reply {
+    uint32_t status;
+    bool json, has_data;
+};
+
+/* JSON on its way out; static, so that a longjmp leaves nothing behind. */
+static struct mp_buf scratch;
+
+struct payload {
+    struct mp_slice data;
+    enum mp_format format;
+};
+
+static uint32_t bytes_left(void)
+{
+    return mp_inv.image->load.output_bytes - mp_inv.output_bytes;
+}
+
+/* limits.output_bytes as people write it. */
+static int too_many_bytes(lua_State *L, const char *call)
+{
+    return luaL_error(L,
+                      "%s: more than limits.output_bytes (%d) in one "
+                      "invocation",
+                      call, (int)mp_inv.image->load.output_bytes);
+}
+
+/* ---- payloads ---- */
+
+/* The option `format`: AUTO when it isn't given. */
+static enum mp_format format_option(lua_State *L, int options, const char *call)
+{
+    static const char *const names[] = {"json", "text", "bytes", NULL};
+    static const enum mp_format formats[] = {MP_FORMAT_JSON, MP_FORMAT_TEXT,
+                                             MP_FORMAT_BYTES};
+    enum mp_format found = MP_FORMAT_AUTO;
+    struct mp_slice name;
+
+    if (mp_api_option(L, options, "format") == LUA_TSTRING) {
+        char hint[MP_HINT_MAX];
+
+        name.ptr = lua_tolstring(L, -1, &name.len);
+        for (size_t i = 0; names[i]; i++)
+            if (mp_slice_is(name, names[i]))
+                found = formats[i];
+        mp_api_hint(name, names, 3, hint);
+        if (mp_slice_is(name, "cbor") || mp_slice_is(name, "senml"))
+            luaL_error(L, "%s: format '%s' comes with a later release", call,
+                       name.ptr);
+        else if (found == MP_FORMAT_AUTO && !mp_slice_is(name, "auto"))
+            luaL_error(L, "%s: unknown format '%s'%s", call, name.ptr, hint);
+    } else if (!lua_isnil(L, -1)) {
+        luaL_error(L, "%s: format is a string, not a %s", call,
+                   luaL_typename(L, -1));
+    }
+    lua_pop(L, 1);
+    return found;
+}
+
+/* The value at index as bytes in scratch; MP_EPARSE, MP_EFULL. */
+static int encode(lua_State *L, int index, struct mp_why *why)
+{
+    mp_buf_reset(&scratch);
+    scratch.max = bytes_left();
+    if (scratch.max < scratch.cap)
+        mp_buf_fini(&scratch); /* it was of a function with more room */
+    return mp_json_encode(L, index, &scratch, why);
+}
+
+static struct payload payload_at(lua_State *L, int index, enum mp_format as,
+                                 const char *call)
+{
+    struct payload p = {.format = as};
+    struct mp_why why;
+    int rc;
+
+    if (lua_type(L, index) == LUA_TSTRING) {
+        p.data.ptr = lua_tolstring(L, index, &p.data.len);
+        if (as == MP_FORMAT_AUTO)
+            p.format = MP_FORMAT_TEXT;
+        if (p.data.len > bytes_left())
+            too_many_bytes(L, call);
+        return p;
+    }
+    if (lua_isnoneornil(L, index))
+        luaL_error(L,
+                   "%s: the payload is nil; \"\" is an empty one, mp.null is "
+                   "JSON's null",
+                   call);
+    if (as == MP_FORMAT_TEXT || as == MP_FORMAT_BYTES)
+        luaL_error(L, "%s: format '%s' takes a string, not a %s", call,
+                   mp_format_name(as), luaL_typename(L, index));
+    rc = encode(L, index, &why);
+    if (rc == MP_EFULL)
+        too_many_bytes(L, call);
+    if (rc)
+        luaL_error(L, "%s: %s", call, why.text);
+    p.data = mp_buf_bytes(&scratch);
+    p.format = MP_FORMAT_JSON;
+    return p;
+}
+
+/* ---- publish ---- */
+
+/* Not granted: say what is. */
+static int refuse_topic(lua_State *L, struct mp_slice topic)
+{
+    const struct mp_load *load = &mp_inv.image->load;
+    luaL_Buffer text;
+
+    luaL_buffinit(L, &text);
+    luaL_addstring(&text, "publish to '");
+    luaL_addlstring(&text, topic.ptr, topic.len);
+    luaL_addstring(&text, "' is not granted ([grant] publish ");
+    luaL_addstring(&text, load->n_grants ? "= " : "is empty");
+    for (uint32_t i = 0; i < load->n_grants; i++) {
+        if (i > 0)
+            luaL_addstring(&text, ", ");
+        luaL_addlstring(&text, load->grants[i].ptr, load->grants[i].len);
+    }
+    luaL_addstring(&text, ")");
+    luaL_pushresult(&text);
+    return luaL_error(L, "%s", lua_tostring(L, -1));
+}
+
+static struct mp_slice topic_at(lua_State *L, int index)
+{
+    const struct mp_load *load = &mp_inv.image->load;
+    struct mp_slice topic;
+    struct mp_why why;
+
+    if (lua_type(L, index) != LUA_TSTRING)
+        luaL_error(L, "publish: the topic is a string, not a %s",
+                   luaL_typename(L, index));
+    topic.ptr = lua_tolstring(L, index, &topic.len);
+    if (mp_topic_check(topic, &why))
+        luaL_error(L, "publish: %s", why.text);
+    if (topic.ptr[0] != '$')
+        for (uint32_t i = 0; i < load->n_grants; i++)
+            if (mp_filter_match(load->grants[i], topic))
+                return topic;
+    refuse_topic(L, topic);
+    return topic;
+}
+
+static bool flag_option(lua_State *L, int options, const char *name,
+                        const char *call)
+{
+    int type = mp_api_option(L, options, name);
+    bool on = lua_toboolean(L, -1);
+
+    if (type != LUA_TNIL && type != LUA_TBOOLEAN)
+        luaL_error(L, "%s: %s is true or false, not a %s", call, name,
+                   luaL_typename(L, -1));
+    lua_pop(L, 1);
+    return on;
+}
+
+static void read_options(lua_State *L, int at, struct mp_effect *e,
+                         struct mp_pair *properties)
+{
+    lua_Integer qos;
+
+    if (mp_api_option(L, at, "qos") != LUA_TNIL) {
+        qos = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : -1;
+        if (qos != 0 && qos != 1)
+            luaL_error(L, "publish: qos is 0 or 1");
+        e->qos = (uint8_t)qos;
+    }
+    e->retain = flag_option(L, at, "retain", "publish");
+    if (mp_api_option(L, at, "expiry") != LUA_TNIL) {
+        int64_t us = mp_api_duration(L, -1, "publish: expiry");
+
+        e->has_expiry = true;
+        us = (us + 999999) / 1000000;
+        e->expiry_s = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
+    }
+    if (mp_api_option(L, at, "properties") == LUA_TNIL)
+        return;
+    e->n_properties = mp_api_pairs(L, lua_gettop(L), "publish", "properties",
+                                   properties, MP_PAIRS_MAX);
+    for (uint32_t i = 0; i < e->n_properties; i++)
+        if (properties[i].name.len > UINT16_MAX ||
+            properties[i].value.len > UINT16_MAX ||
+            !mp_utf8_valid(properties[i].name) ||
+            !mp_utf8_valid(properties[i].value))
+            luaL_error(L, "publish: properties are UTF-8 of at most 65535 "
+                          "bytes");
+}
+
+int mp_api_publish(lua_State *L)
+{
+    static const char *const options[] = {"qos",    "retain",     "format",
+                                          "expiry", "properties", NULL};
+    struct mp_pair properties[MP_PAIRS_MAX];
+    struct mp_effect e = {
+        .kind = MP_EFFECT_PUBLISH, .qos = 1, .properties = properties};
+    enum mp_format format = MP_FORMAT_AUTO;
+    struct payload p;
+    size_t mark = mp_inv.effects.len, bytes;
+
+    mp_api_only_in_handler(L, "publish");
+    lua_settop(L, 3);
+    e.topic = topic_at(L, 1);
+    if (!lua_isnil(L, 3)) {
+        mp_api_options(L, 3, "publish", options);
+        format = format_option(L, 3, "publish");
+        read_options(L, 3, &e, properties);
+    }
+    if (mp_inv.n_effects >= mp_inv.image->load.outputs)
+        return luaL_error(L,
+                          "publish: more than limits.outputs (%d) in one "
+                          "invocation",
+                          (int)mp_inv.image->load.outputs);
+    p = payload_at(L, 2, format, "publish");
+    e.data = p.data;
+    e.format = p.format;
+    bytes = e.topic.len + e.data.len;
+    for (uint32_t i = 0; i < e.n_properties; i++)
+        bytes += properties[i].name.len + properties[i].value.len;
+    if (bytes > bytes_left())
+        return too_many_bytes(L, "publish");
+    mp_wire_put_effect(&mp_inv.effects, &e);
+    if (mp_inv.effects.full) {
+        mp_inv.effects.len = mark;
+        mp_inv.effects.full = false;
+        return luaL_error(L, "publish: more than fits into one outcome");
+    }
+    mp_inv.output_bytes += (uint32_t)bytes;
+    mp_inv.n_effects++;
+    return 0;
+}
+
+/* ---- reply and result ---- */
+
+int mp_api_reply(lua_State *L)
+{
+    static const char *const options[] = {"format", "headers", "max_age", NULL};
+    struct mp_pair headers[MP_PAIRS_MAX];
+    struct reply r = {0};
+    struct payload p = {0};
+    struct reply *made;
+    lua_Integer status;
+
+    lua_settop(L, 3);
+    status = lua_isinteger(L, 1) ? lua_tointeger(L, 1) : 0;
+    if (status < 100 || status > 999)
+        return luaL_error(L, "reply: the status is a number from 100 to 999");
+    r.status = (uint32_t)status;
+    mp_api_options(L, 3, "reply", options);
+    if (mp_api_option(L, 3, "headers") != LUA_TNIL)
+        mp_api_pairs(L, lua_gettop(L), "reply", "headers", headers,
+                     MP_PAIRS_MAX);
+    lua_settop(L, 3);
+    if (mp_api_option(L, 3, "max_age") != LUA_TNIL)
+        mp_api_duration(L, -1, "reply: max_age");
+    lua_settop(L, 3);
+    r.has_data = !lua_isnil(L, 2);
+    if (r.has_data)
+        p = payload_at(L, 2, format_option(L, 3, "reply"), "reply");
+    r.json = p.format == MP_FORMAT_JSON;
+    lua_pushlstring(L, p.data.ptr ? p.data.ptr : "", p.data.len);
+    made = lua_newuserdatauv(L, sizeof *made, 1);
+    *made = r;
+    lua_insert(L, -2);
+    lua_setiuservalue(L, -2, 1);
+    luaL_setmetatable(L, TYPE_REPLY);
+    return 1;
+}
+
+void mp_api_open_reply(lua_State *L)
+{
+    luaL_newmetatable(L, TYPE_REPLY);
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_pop(L, 1);
+}
+
+static int result_json(lua_State *L, struct mp_outcome *out, struct mp_why *why)
+{
+    struct mp_why inner;
+    int rc = encode(L, lua_gettop(L), &inner);
+
+    if (rc == MP_EFULL)
+        return mp_why_set(why, MP_EPARSE,
+                          "the result is larger than limits.output_bytes "
+                          "(%u) allows",
+                          mp_inv.image->load.output_bytes);
+    if (rc)
+        return mp_why_set(why, MP_EPARSE, "the handler's result: %.400s",
+                          inner.text);
+    out->result_kind = MP_RESULT_JSON;
+    out->result = mp_buf_bytes(&scratch);
+    return 0;
+}
+
+int mp_api_result(lua_State *L, struct mp_outcome *out, struct mp_why *why)
+{
+    const struct reply *reply;
+
+    switch (lua_type(L, -1)) {
+    case LUA_TNIL:
+        out->result_kind = MP_RESULT_NONE;
+        return 0;
+    case LUA_TSTRING:
+        out->result_kind = MP_RESULT_TEXT;
+        out->result.ptr = lua_tolstring(L, -1, &out->result.len);
+        break;
+    case LUA_TUSERDATA:
+        reply = luaL_testudata(L, -1, TYPE_REPLY);
+        if (!reply)
+            return result_json(L, out, why);
+        out->result_kind = MP_RESULT_REPLY;
+        out->result_json = reply->json;
+        out->status = reply->status;
+        lua_getiuservalue(L, -1, 1);
+        out->result.ptr = lua_tolstring(L, -1, &out->result.len);
+        lua_pop(L, 1); /* the reply keeps it */
+        break;
+    default:
+        return result_json(L, out, why);
+    }
+    if (out->result.len > bytes_left())
+        return mp_why_set(why, MP_EPARSE,
+                          "the result is larger than limits.output_bytes "
+                          "(%u) allows",
+                          mp_inv.image->load.output_bytes);
+    return 0;
+}

@@ -1,0 +1,169 @@
+/*
+ * error.c - reads error objects and call stacks without trusting them.
+ */
+#include "luart/error.h"
+
+#include <lauxlib.h>
+
+#define TYPE_FAILURE "moonpool.failure"
+
+enum { LEVELS_FIRST = 10, LEVELS_LAST = 10 };
+
+struct raised {
+    enum mp_kind kind;
+    uint32_t status;
+    int64_t after_us;
+};
+
+static int count_levels(lua_State *L)
+{
+    lua_Debug ar;
+    int low = 0, high = 1;
+
+    while (lua_getstack(L, high, &ar)) {
+        low = high;
+        high *= 2;
+    }
+    while (high - low > 1) {
+        int middle = low + (high - low) / 2;
+
+        if (lua_getstack(L, middle, &ar))
+            low = middle;
+        else
+            high = middle;
+    }
+    return lua_getstack(L, low, &ar) ? low + 1 : 0;
+}
+
+static void put_frame(lua_State *L, lua_Debug *ar, struct mp_buf *text)
+{
+    if (!lua_getinfo(L, "Slnt", ar))
+        return;
+    mp_buf_printf(text, "%s%s:", text->len ? "\n" : "", ar->short_src);
+    if (ar->currentline > 0)
+        mp_buf_printf(text, "%d:", ar->currentline);
+    mp_buf_printf(text, " ");
+    if (*ar->namewhat)
+        mp_buf_printf(text, "in %s '%.100s'", ar->namewhat, ar->name);
+    else if (*ar->what == 'm')
+        mp_buf_printf(text, "in main chunk");
+    else if (*ar->what != 'C')
+        mp_buf_printf(text, "in function <%s:%d>", ar->short_src,
+                      ar->linedefined);
+    else
+        mp_buf_printf(text, "in ?");
+    if (ar->istailcall)
+        mp_buf_printf(text, "\n(...tail calls...)");
+}
+
+void mp_traceback(lua_State *L, struct mp_buf *text)
+{
+    int levels = count_levels(L);
+    lua_Debug ar;
+
+    for (int i = 0; i < levels && lua_getstack(L, i, &ar); i++) {
+        if (i == LEVELS_FIRST && levels > LEVELS_FIRST + LEVELS_LAST) {
+            i = levels - LEVELS_LAST;
+            mp_buf_printf(text, "\n...\t(skipping %d levels)",
+                          i - LEVELS_FIRST);
+            if (!lua_getstack(L, i, &ar))
+                break;
+        }
+        put_frame(L, &ar, text);
+    }
+}
+
+static const struct raised *raised_at(lua_State *L, int index)
+{
+    return luaL_testudata(L, index, TYPE_FAILURE);
+}
+
+static struct mp_slice text_at(lua_State *L, int index)
+{
+    size_t len;
+    const char *text = lua_tolstring(L, index, &len);
+
+    return mp_slice(text, len < MP_ERROR_MAX ? len : MP_ERROR_MAX);
+}
+
+void mp_failure_read(lua_State *L, struct mp_failure *f)
+{
+    const struct raised *raised;
+
+    *f = (struct mp_failure){.kind = MP_OUT_ERROR, .retry_after_us = -1};
+    lua_checkstack(L, 5);
+    switch (lua_type(L, -1)) {
+    case LUA_TSTRING:
+    case LUA_TNUMBER:
+        f->text = text_at(L, -1);
+        return;
+    case LUA_TNIL:
+        f->text = MP_S("(error object is nil)");
+        return;
+    case LUA_TBOOLEAN:
+        f->text = MP_S("(error object is a boolean)");
+        return;
+    case LUA_TTABLE:
+        f->text = MP_S("(error object is a table)");
+        return;
+    case LUA_TFUNCTION:
+        f->text = MP_S("(error object is a function)");
+        return;
+    case LUA_TTHREAD:
+        f->text = MP_S("(error object is a coroutine)");
+        return;
+    default:
+        break;
+    }
+    raised = raised_at(L, -1);
+    f->text = MP_S("(error object is a userdata)");
+    if (!raised)
+        return;
+    f->kind = raised->kind;
+    f->status = raised->status;
+    f->retry_after_us = raised->after_us;
+    f->did = raised->kind == MP_OUT_ERROR ? MP_DID_RETRY : 0;
+    lua_getiuservalue(L, -1, 1);
+    f->text = text_at(L, -1); /* the object keeps it alive */
+    lua_pop(L, 1);
+}
+
+static _Noreturn void raise(lua_State *L, const struct raised *what)
+{
+    struct raised *r = lua_newuserdatauv(L, sizeof *r, 1);
+
+    *r = *what;
+    lua_insert(L, -2);
+    lua_setiuservalue(L, -2, 1);
+    luaL_setmetatable(L, TYPE_FAILURE);
+    lua_error(L);
+    MP_ASSERT(!"lua_error returns");
+    __builtin_unreachable();
+}
+
+void mp_raise_reject(lua_State *L, uint32_t status)
+{
+    raise(L, &(struct raised){MP_OUT_REJECTED, status, -1});
+}
+
+void mp_raise_retry(lua_State *L, int64_t after_us)
+{
+    raise(L, &(struct raised){MP_OUT_ERROR, 0, after_us});
+}
+
+static int failure_tostring(lua_State *L)
+{
+    luaL_checkudata(L, 1, TYPE_FAILURE);
+    lua_getiuservalue(L, 1, 1);
+    return 1;
+}
+
+void mp_error_open(lua_State *L)
+{
+    luaL_newmetatable(L, TYPE_FAILURE);
+    lua_pushcfunction(L, failure_tostring);
+    lua_setfield(L, -2, "__tostring");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_pop(L, 1);
+}
