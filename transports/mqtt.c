@@ -1,0 +1,337 @@
+/*
+ * mqtt.c - the transport: which connections there are, and their turn.
+ *
+ * Settling and publishing only mark a connection as dirty.  Just before the
+ * loop would sleep (uv_prepare) each dirty one gets its turn, so that all that
+ * one turn of the loop brought is written together.
+ */
+#include "transports/mqtt.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "core/base/clock.h"
+#include "core/log.h"
+#include "core/metrics.h"
+#include "transports/mqtt_impl.h"
+
+#define lane_of(at) mp_of(at, struct mqtt_lane, link)
+
+static const char SESSION_PREFIX[] = "mqtt-session-";
+
+/* ---- the turn ---- */
+
+static void link_check(struct mqtt *mq)
+{
+    bool up = mq->out && mq->out->conn.state == MQTT_UP;
+    const struct mqtt_lane *l = mq->shared;
+
+    mp_list_each (at, &mq->lanes) {
+        if (!lane_of(at)->retired)
+            up &= lane_of(at)->conn.state == MQTT_UP && lane_of(at)->ready;
+    }
+    if (up == mq->linked)
+        return;
+    mq->linked = up;
+    mp_metrics.mqtt_connected = up;
+    if (up)
+        mp_log(MP_INFO, "mqtt",
+               MP_FIELDS(MP_TEXT("version", mq->version == MQTT_PROTOCOL_V5
+                                                ? MP_S("5")
+                                                : MP_S("3.1.1")),
+                         MP_NUM("subscriptions", l ? l->session.n_subs : 0)),
+               "connected to %s as '%s'", mq->source,
+               mq->config->mqtt.client_id);
+    mp_host_link(mq->host, up);
+}
+
+static bool is_over(const struct mqtt_lane *l)
+{
+    return l->retired && l->conn.state == MQTT_UP && l->ready &&
+           l->gate.state == MP_GATE_READ;
+}
+
+static void on_idle(uv_idle_t *h MP_UNUSED)
+{
+    /* It is enough that the loop doesn't sleep. */
+}
+
+static void on_turn(uv_prepare_t *h)
+{
+    struct mqtt *mq = h->data;
+    bool again = false;
+
+    mp_list_each_safe (at, &mq->lanes) {
+        struct mqtt_lane *l = lane_of(at);
+
+        if (l->dirty)
+            mqtt_lane_pump(l);
+        if (is_over(l))
+            mqtt_lane_close(l);
+    }
+    if (mq->out && mq->out->dirty)
+        mqtt_out_flush(mq->out);
+    link_check(mq);
+    /* The host may have published, settled or drained meanwhile. */
+    mp_list_each (at, &mq->lanes)
+        again |= lane_of(at)->dirty;
+    if (mq->out && mq->out->conn.state == MQTT_UP)
+        again |= mq->out->dirty;
+    if (mq->closing)
+        return;
+    if (again)
+        uv_idle_start(&mq->idle, on_idle);
+    else
+        uv_idle_stop(&mq->idle);
+}
+
+static void on_tick(uv_timer_t *h)
+{
+    struct mqtt *mq = h->data;
+
+    mp_list_each_safe (at, &mq->lanes)
+        mqtt_lane_tick(lane_of(at));
+    if (mq->out) {
+        mqtt_conn_tick(&mq->out->conn);
+        mq->out->dirty = true;
+    }
+}
+
+/* ---- open and route ---- */
+
+static char *text_of(const char *fmt, const char *a, const char *b, int n)
+{
+    struct mp_buf text;
+    char *copy;
+
+    mp_buf_init(&text, 4096);
+    if (n)
+        mp_buf_printf(&text, "%s://%s:%d", a, b, n);
+    else
+        mp_buf_printf(&text, "%s/%s/%s", a, b, fmt);
+    copy = mp_strndup(text.ptr, text.len);
+    mp_buf_fini(&text);
+    return copy;
+}
+
+static int mqtt_open(struct mp_host *host, uv_loop_t *loop,
+                     const struct mp_config *config, void **self,
+                     struct mp_why *why)
+{
+    int dir = open(config->data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct mqtt *mq;
+
+    if (dir < 0)
+        return mp_why_errno(why, "open %s", config->data);
+    signal(SIGPIPE, SIG_IGN); /* the library writes to closed sockets */
+    mosquitto_lib_init();
+    mq = mp_zalloc(sizeof *mq);
+    mq->host = host;
+    mq->loop = loop;
+    mq->config = config;
+    mq->dir_fd = dir;
+    mp_list_init(&mq->lanes);
+    if (getrandom(&mq->counter_base, sizeof mq->counter_base, 0) < 0)
+        mp_bug(__FILE__, __LINE__, "getrandom gives nothing");
+    srandom((unsigned)mq->counter_base);
+    mq->source = text_of("", config->mqtt.tls ? "mqtts" : "mqtt",
+                         config->mqtt.host, config->mqtt.port);
+    mq->status_topic = text_of("status", config->mqtt.prefix, config->node, 0);
+    mq->proof_topic = text_of("proof", config->mqtt.prefix, config->node, 0);
+    uv_prepare_init(loop, &mq->turn);
+    uv_timer_init(loop, &mq->tick);
+    uv_idle_init(loop, &mq->idle);
+    mq->turn.data = mq->tick.data = mq->idle.data = mq;
+    mq->handles = 3;
+    uv_prepare_start(&mq->turn, on_turn);
+    uv_timer_start(&mq->tick, on_tick, MQTT_TICK_MS, MQTT_TICK_MS);
+    *self = mq;
+    return 0;
+}
+
+static struct mqtt_lane *lane_find(struct mqtt *mq, const char *name)
+{
+    mp_list_each (at, &mq->lanes) {
+        struct mqtt_lane *l = lane_of(at);
+
+        if (l->name && strcmp(l->name, name) == 0 &&
+            l->conn.state < MQTT_ENDING)
+            return l;
+    }
+    return NULL;
+}
+
+static void lane_begin(struct mqtt *mq, const char *name, uint32_t number,
+                       bool retired)
+{
+    struct mqtt_lane *l = mqtt_lane_new(mq, name, number);
+
+    l->retired = retired;
+    mqtt_conn_start(&l->conn);
+}
+
+/*
+ * Lanes whose trigger went away while we were not running still have a
+ * session, in which the broker keeps messages for nobody: end them.
+ */
+static void find_left_over(struct mqtt *mq)
+{
+    int fd = dup(mq->dir_fd);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    size_t prefix = sizeof SESSION_PREFIX - 1;
+
+    if (!dir) {
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    rewinddir(dir);
+    for (struct dirent *e; (e = readdir(dir));)
+        if (strncmp(e->d_name, SESSION_PREFIX, prefix) == 0 &&
+            !lane_find(mq, e->d_name + prefix))
+            lane_begin(mq, e->d_name + prefix, UINT32_MAX, true);
+    closedir(dir);
+}
+
+static void route_again(struct mqtt_lane *l)
+{
+    if (l->conn.state != MQTT_UP || !l->live)
+        return; /* it will, when it is up */
+    l->ready = false;
+    mqtt_subs_want(l);
+    mqtt_subs_send(l);
+    l->dirty = true;
+}
+
+static void mqtt_route(void *self, const struct mp_route *routes, unsigned n)
+{
+    struct mqtt *mq = self;
+    bool first = !mq->shared;
+
+    mq->routes = routes;
+    mq->n_routes = n;
+    if (first) {
+        mq->shared = mqtt_lane_new(mq, NULL, 0);
+        mq->out = mqtt_out_new(mq);
+    }
+    mp_list_each (at, &mq->lanes)
+        lane_of(at)->retired = lane_of(at)->name != NULL;
+    for (unsigned i = 0; i < n; i++) {
+        struct mqtt_lane *l;
+
+        if (!routes[i].lane)
+            continue;
+        l = lane_find(mq, routes[i].lane_name);
+        if (!l) {
+            lane_begin(mq, routes[i].lane_name, routes[i].lane, false);
+            continue;
+        }
+        l->retired = false;
+        l->number = routes[i].lane;
+    }
+    if (first) {
+        find_left_over(mq);
+        mqtt_conn_start(&mq->shared->conn);
+        mqtt_conn_start(&mq->out->conn);
+        return;
+    }
+    mp_list_each (at, &mq->lanes)
+        route_again(lane_of(at));
+}
+
+/* ---- outputs and the end ---- */
+
+static void mqtt_publish(void *self, struct mp_output *out)
+{
+    struct mqtt *mq = self;
+
+    MP_ASSERT(mq->out && !mq->closing);
+    mqtt_out_publish(mq->out, out);
+}
+
+static void mqtt_drain(void *self)
+{
+    struct mqtt *mq = self;
+
+    mq->draining = true;
+}
+
+static bool mqtt_idle(void *self)
+{
+    struct mqtt *mq = self;
+
+    mp_list_each (at, &mq->lanes) {
+        if (!mqtt_lane_idle(lane_of(at)))
+            return false;
+    }
+    return !mq->out || mqtt_out_idle(mq->out);
+}
+
+static void mqtt_finish(struct mqtt *mq)
+{
+    void (*finished)(void *arg) = mq->finished;
+    void *arg = mq->finished_arg;
+
+    close(mq->dir_fd);
+    free(mq->source);
+    free(mq->status_topic);
+    free(mq->proof_topic);
+    free(mq);
+    mosquitto_lib_cleanup();
+    finished(arg);
+}
+
+void mqtt_handle_closed(struct mqtt *mq)
+{
+    MP_ASSERT(mq->handles > 0);
+    if (--mq->handles == 0)
+        mqtt_finish(mq);
+}
+
+void mqtt_lane_gone(struct mqtt_lane *l)
+{
+    mp_list_unlink(&l->link);
+    if (l == l->conn.mq->shared)
+        l->conn.mq->shared = NULL;
+}
+
+static void own_closed(uv_handle_t *h)
+{
+    mqtt_handle_closed(h->data);
+}
+
+static void mqtt_close(void *self, void (*finished)(void *arg), void *arg)
+{
+    struct mqtt *mq = self;
+
+    MP_ASSERT(!mq->closing);
+    mq->closing = true;
+    mq->finished = finished;
+    mq->finished_arg = arg;
+    if (mq->out) {
+        mqtt_out_abandon(mq->out);
+        if (mq->out->conn.state == MQTT_UP)
+            mosquitto_disconnect_v5(mq->out->conn.m, 0, NULL);
+        mqtt_conn_end(&mq->out->conn, mq->out->conn.state == MQTT_UP);
+    }
+    mp_list_each_safe (at, &mq->lanes)
+        mqtt_lane_close(lane_of(at));
+    uv_close((uv_handle_t *)&mq->turn, own_closed);
+    uv_close((uv_handle_t *)&mq->tick, own_closed);
+    uv_close((uv_handle_t *)&mq->idle, own_closed);
+}
+
+const struct mp_transport mp_mqtt = {
+    .name = "mqtt",
+    .open = mqtt_open,
+    .route = mqtt_route,
+    .publish = mqtt_publish,
+    .drain = mqtt_drain,
+    .idle = mqtt_idle,
+    .close = mqtt_close,
+};

@@ -1,0 +1,237 @@
+/*
+ * mqtt_impl.h - the parts of the MQTT transport, for each other only.
+ *
+ *   mqtt.c       the transport: lanes, the turn of the loop, the end
+ *   mqtt_conn.c  one connection: connect, be told why not, try again
+ *   mqtt_lane.c  inputs: the gate applied to one connection
+ *   mqtt_input.c one message from the library made an input
+ *   mqtt_subs.c  what a lane subscribes to
+ *   mqtt_out.c   outputs: a queue, and a window of them in the library
+ *
+ * A rule for all of them: the library holds a mutex while it calls us back,
+ * so inside a callback only its subscribe and publish calls are allowed.
+ * Everything else waits until its call has returned (mqtt_conn_after).
+ *
+ * Process, thread, memory, errors  as mqtt.h.
+ */
+#ifndef MP_MQTT_IMPL_H
+#define MP_MQTT_IMPL_H
+
+#include <mosquitto.h>
+#include <mqtt_protocol.h>
+
+#include "core/base/hash.h"
+#include "core/gate.h"
+#include "core/redelivery.h"
+#include "core/session.h"
+#include "transports/mqtt.h"
+
+enum {
+    /* Outputs handed to the library and not confirmed: it walks all of them
+     * at each publish and at each confirmation. */
+    MQTT_WINDOW = 128,
+    /* Bytes of one batch, whatever receive_max and max_payload allow. */
+    MQTT_BATCH_BYTES = 4 << 20,
+    /* Topic and properties of the largest packet we ask for. */
+    MQTT_PACKET_EXTRA = 128 << 10,
+    /* Acknowledgements that wait for proof before we ask for it early. */
+    MQTT_PROOF_DUE = 2048,
+};
+
+/* Kept messages never run out with us: what an MQTT 3.1.1 session is, too. */
+#define MQTT_SESSION_FOR_EVER UINT32_MAX
+#define MQTT_TICK_MS 1000
+
+struct mqtt;
+struct mqtt_conn;
+
+enum mqtt_state {
+    MQTT_IDLE,
+    MQTT_OPENING,  /* the pool resolves the name */
+    MQTT_GREETING, /* until CONNACK */
+    MQTT_UP,
+    MQTT_WAITING, /* for the next try */
+    MQTT_ENDING,  /* saying goodbye, or its handles are being closed */
+    MQTT_ENDED,
+};
+
+struct mqtt_conn_ops {
+    /* CONNACK said yes.  Runs inside the library. */
+    void (*up)(struct mqtt_conn *c, bool session);
+    void (*down)(struct mqtt_conn *c);
+    /* The socket is ready, while UP. */
+    void (*ready)(struct mqtt_conn *c, int events);
+    /* The library's log, while it is listened to and UP; may be NULL. */
+    void (*heard)(struct mqtt_conn *c, const char *text);
+    /* No handle of it is left. */
+    void (*ended)(struct mqtt_conn *c);
+};
+
+struct mqtt_conn {
+    struct mqtt *mq;
+    const struct mqtt_conn_ops *ops;
+    struct mosquitto *m;
+    char *client_id;
+    bool keeps_session;
+    enum mqtt_state state;
+    int version;       /* MQTT_PROTOCOL_V5 or _V311 of this try */
+    bool identifiers;  /* the broker takes subscription identifiers */
+    bool ipv4_only;    /* of this try; see family_next */
+    bool tried_family; /* the other family had its try */
+    bool gone;         /* the library closed the socket */
+    bool greeted;      /* CONNACK came, whatever it said */
+    int connack;       /* its reason */
+    int lost_rc, lost_errno;
+    char doomed[160];    /* why we want to drop it; "": we don't */
+    char tls_error[120]; /* what OpenSSL said last */
+    char said[200];      /* the reason that was logged */
+    int64_t up_us, backoff_us;
+    uv_poll_t *poll;
+    int events;
+    uv_timer_t timer; /* next try; end of patience */
+    uv_work_t work;
+    int work_rc, work_errno;
+    bool working;
+};
+
+/* One subscription to be had, and the routes it serves. */
+struct mqtt_want {
+    char *filter;
+    uint8_t qos;
+    bool retained, shared;
+    uint32_t id;
+    uint32_t routes[8];
+    uint32_t n_routes;
+};
+
+struct mqtt_lane {
+    struct mqtt_conn conn; /* first */
+    struct mp_link link;
+    uint32_t number;
+    char *name; /* of a lane of its own; NULL: the shared one */
+    char *file; /* its session's */
+    struct mp_gate gate;
+    struct mp_redelivery seen;
+    struct mp_session session;
+    struct mp_hash_key key; /* of ids, from node and epoch */
+    struct mqtt_want *wants;
+    unsigned n_wants;
+    unsigned unanswered; /* (UN)SUBSCRIBEs on their way */
+    uint16_t last_id;    /* highest packet id in this run */
+    bool live;           /* inputs are taken */
+    bool ready;          /* all subscriptions are answered */
+    bool again;          /* routes changed while some were not */
+    bool dirty;          /* look at it before the loop sleeps */
+    bool listening;      /* the log callback is on */
+    bool dup;            /* of the message that comes next */
+    bool progress;       /* the library did something */
+    bool flushing;
+    bool retired; /* no route is left: it says goodbye */
+    bool orphan;  /* freed when the host has settled its last input */
+    unsigned in_host;
+    /* the proof: a packet whose answer shows that all before was seen */
+    int proof_id; /* 0: none on its way */
+    uint32_t proof_flush;
+    bool proof_clean; /* nothing was sent again since it left */
+    bool resumed;     /* nothing will be sent again */
+    int64_t proof_us;
+    int64_t too_large_us; /* when that was last logged */
+    unsigned too_large;   /* since then */
+};
+
+struct mqtt_out {
+    struct mqtt_conn conn; /* first */
+    struct mp_link waiting, window;
+    unsigned n_window;
+    bool dirty;
+};
+
+struct mqtt {
+    struct mp_host *host;
+    uv_loop_t *loop;
+    const struct mp_config *config;
+    int dir_fd;
+    struct mp_link lanes;
+    struct mqtt_lane *shared;
+    struct mqtt_out *out;
+    const struct mp_route *routes;
+    unsigned n_routes;
+    int version; /* that the broker speaks; 0: not known yet */
+    char *source, *status_topic, *proof_topic;
+    uint64_t counter, counter_base; /* ids of QoS 0 inputs */
+    char said[200];
+    int64_t said_us;
+    bool linked, draining, closing;
+    uv_prepare_t turn;
+    uv_timer_t tick;
+    uv_idle_t idle; /* keeps the loop from sleeping */
+    unsigned handles;
+    void (*finished)(void *arg);
+    void *finished_arg;
+};
+
+/* ---- mqtt_conn.c ---- */
+void mqtt_conn_init(struct mqtt_conn *c, struct mqtt *mq,
+                    const struct mqtt_conn_ops *ops, const char *suffix,
+                    bool keeps_session);
+void mqtt_conn_start(struct mqtt_conn *c);
+/* After every call into the library but subscribe and publish.  True: the
+ * connection is down now. */
+bool mqtt_conn_after(struct mqtt_conn *c);
+/* What to be told of, while UP: UV_READABLE, UV_WRITABLE. */
+void mqtt_conn_watch(struct mqtt_conn *c, int events);
+/* loop_write; many: more than a few packets wait. */
+void mqtt_conn_write(struct mqtt_conn *c, bool many);
+/* The once-a-second call. */
+void mqtt_conn_tick(struct mqtt_conn *c);
+/* The library formats a line for each packet: costly, so only when needed.
+ * It is on from each try until somebody turns it off. */
+void mqtt_conn_listen(struct mqtt_conn *c, bool on);
+/* Drop it when the library has returned. */
+MP_PRINTF(2, 3)
+void mqtt_conn_doom(struct mqtt_conn *c, const char *fmt, ...);
+/* End: what is queued is written first, if clean; else the socket goes. */
+void mqtt_conn_end(struct mqtt_conn *c, bool clean);
+void mqtt_conn_fini(struct mqtt_conn *c);
+
+/* mqtt_reason.c: why a connection is down, in a sentence. */
+void mqtt_reason(const struct mqtt_conn *c, char *text, size_t size);
+
+/* ---- mqtt_lane.c ---- */
+struct mqtt_lane *mqtt_lane_new(struct mqtt *mq, const char *name,
+                                uint32_t number);
+void mqtt_lane_pump(struct mqtt_lane *l);
+void mqtt_lane_tick(struct mqtt_lane *l);
+void mqtt_lane_close(struct mqtt_lane *l);
+bool mqtt_lane_idle(const struct mqtt_lane *l);
+void mqtt_lane_settled(struct mp_input *in);
+/* Write the session's file, or doom the connection. */
+bool mqtt_lane_commit(struct mqtt_lane *l);
+
+/* ---- mqtt_input.c ---- */
+void mqtt_input_take(struct mqtt_lane *l, const struct mosquitto_message *msg,
+                     const mosquitto_property *props);
+
+/* ---- mqtt_subs.c ---- */
+void mqtt_subs_want(struct mqtt_lane *l);
+void mqtt_subs_forget(struct mqtt_lane *l);
+/* Subscribe and unsubscribe the difference. */
+void mqtt_subs_send(struct mqtt_lane *l);
+/* A SUBACK (reason granted) or UNSUBACK came. */
+void mqtt_subs_answer(struct mqtt_lane *l, int packet_id, int reason);
+const struct mqtt_want *mqtt_subs_by_id(const struct mqtt_lane *l, uint32_t id);
+
+/* ---- mqtt_out.c ---- */
+struct mqtt_out *mqtt_out_new(struct mqtt *mq);
+void mqtt_out_publish(struct mqtt_out *o, struct mp_output *out);
+void mqtt_out_flush(struct mqtt_out *o);
+bool mqtt_out_idle(const struct mqtt_out *o);
+/* done() for all that is left. */
+void mqtt_out_abandon(struct mqtt_out *o);
+
+/* ---- mqtt.c ---- */
+/* One handle less; the last one ends the transport. */
+void mqtt_handle_closed(struct mqtt *mq);
+void mqtt_lane_gone(struct mqtt_lane *l);
+
+#endif

@@ -1,0 +1,407 @@
+/*
+ * mqtt_lane.c - the gate, applied to one input connection.
+ *
+ * The library queues every packet it wants to send, acknowledgements first of
+ * all, until mosquitto_loop_write; lane_flush is the only place that calls it
+ * while the lane is up, and only when the gate says so.
+ *
+ * Proof.  A slot of redelivery.h may be forgotten when the broker has shown
+ * that it saw the acknowledgement.  A ping would show it, but the library
+ * sends none on a busy connection.  So now and then a flush ends with an
+ * UNSUBSCRIBE of a filter that nobody ever subscribed: its answer can't leave
+ * the broker before everything in front of it was read.  If, besides, nothing
+ * was sent again while it was on its way, nothing more will be (the lane has
+ * *resumed*), and the library's log, which alone knows DUP, is turned off.
+ */
+#include "transports/mqtt_impl.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "core/base/clock.h"
+#include "core/log.h"
+#include "core/metrics.h"
+
+#define PROOF_EVERY MP_SECOND
+
+static const char ONLINE[] = "online", OFFLINE[] = "offline";
+
+bool mqtt_lane_commit(struct mqtt_lane *l)
+{
+    struct mp_why why = {0};
+
+    if (mp_session_write(&l->session, l->conn.mq->dir_fd, l->file, &why) == 0)
+        return true;
+    mp_log(MP_ERROR, "mqtt", NULL, "the session is not kept: %s", why.text);
+    mqtt_conn_doom(&l->conn, "the session can't be kept: %s", why.text);
+    l->live = false;
+    return false;
+}
+
+/* ---- writing ---- */
+
+static bool proof_due(const struct mqtt_lane *l, int64_t now_us)
+{
+    if (l->proof_id || l->conn.state != MQTT_UP)
+        return false;
+    if (!l->resumed)
+        return true;
+    return l->seen.settled > MQTT_PROOF_DUE ||
+           (l->seen.settled && now_us - l->proof_us >= PROOF_EVERY);
+}
+
+static void ask_for_proof(struct mqtt_lane *l)
+{
+    int64_t now = mp_now_us();
+
+    if (!proof_due(l, now))
+        return;
+    if (mosquitto_unsubscribe(l->conn.m, &l->proof_id, l->conn.mq->proof_topic))
+        l->proof_id = 0;
+    l->proof_flush = l->seen.flush;
+    l->proof_clean = true;
+    l->proof_us = now;
+}
+
+static void proof_came(struct mqtt_lane *l)
+{
+    bool carried = l->resumed;
+
+    l->proof_id = 0;
+    if (!l->resumed && l->proof_clean)
+        l->resumed = carried = true;
+    mp_redelivery_proven(&l->seen, l->proof_flush, carried);
+}
+
+/* True when nothing is unsent. */
+static bool lane_flush(struct mqtt_lane *l)
+{
+    struct mqtt_conn *c = &l->conn;
+
+    if (!mp_gate_may_write(&l->gate))
+        return false;
+    if (!l->flushing) {
+        l->flushing = true;
+        ask_for_proof(l);
+    }
+    if (mosquitto_want_write(c->m)) {
+        mqtt_conn_write(c, l->gate.messages > 2);
+        if (mqtt_conn_after(c) || mosquitto_want_write(c->m))
+            return false;
+    }
+    l->flushing = false;
+    mp_redelivery_flushed(&l->seen);
+    mp_gate_flushed(&l->gate);
+    return true;
+}
+
+/* ---- reading ---- */
+
+static bool may_read(const struct mqtt_lane *l)
+{
+    return l->conn.state == MQTT_UP && !l->conn.doomed[0] &&
+           !l->conn.mq->draining && mp_gate_may_read(&l->gate);
+}
+
+/* True: the socket is dry.  False: the gate wants no more for now. */
+static bool lane_read(struct mqtt_lane *l)
+{
+    while (may_read(l)) {
+        l->progress = false;
+        /* One packet a call, whatever it is asked for.  errno can't tell
+         * that the socket is dry (the library writes to a socket pair that
+         * is full), but that nothing came does. */
+        mosquitto_loop_read(l->conn.m, 1);
+        if (l->conn.gone || !l->progress)
+            return true;
+    }
+    return false;
+}
+
+static void lane_watch(struct mqtt_lane *l)
+{
+    int events = may_read(l) ? UV_READABLE : 0;
+
+    if (l->gate.state == MP_GATE_FLUSH && mosquitto_want_write(l->conn.m))
+        events |= UV_WRITABLE;
+    /* While HELD the socket stays watched until it is readable indeed: most
+     * batches settle before that, and each change costs a system call. */
+    if (!events && l->gate.state == MP_GATE_HELD)
+        return;
+    mqtt_conn_watch(&l->conn, events);
+}
+
+void mqtt_lane_pump(struct mqtt_lane *l)
+{
+    bool dry = true;
+
+    l->dirty = false;
+    if (l->conn.state != MQTT_UP)
+        return;
+    if (may_read(l))
+        dry = lane_read(l);
+    if (mqtt_conn_after(&l->conn))
+        return;
+    mp_gate_dry(&l->gate, mp_now_us());
+    if (l->gate.state == MP_GATE_FLUSH)
+        lane_flush(l);
+    if (l->conn.state != MQTT_UP)
+        return;
+    /* What a TLS library holds already, the poll doesn't see. */
+    if (!dry && l->conn.mq->config->mqtt.tls && may_read(l))
+        l->dirty = true;
+    if (l->resumed && l->listening) {
+        l->listening = false;
+        mqtt_conn_listen(&l->conn, false);
+    }
+    lane_watch(l);
+}
+
+/* ---- the connection's words ---- */
+
+static void on_message(struct mosquitto *m MP_UNUSED, void *obj,
+                       const struct mosquitto_message *msg,
+                       const mosquitto_property *props)
+{
+    struct mqtt_lane *l = obj;
+
+    l->progress = true;
+    if (l->live && l->conn.state == MQTT_UP)
+        mqtt_input_take(l, msg, props);
+    l->dup = false;
+}
+
+static void on_subscribe(struct mosquitto *m MP_UNUSED, void *obj, int mid,
+                         int n, const int *granted,
+                         const mosquitto_property *props MP_UNUSED)
+{
+    struct mqtt_lane *l = obj;
+
+    l->progress = true;
+    mqtt_subs_answer(l, mid, n > 0 ? granted[0] : 128);
+}
+
+static void on_unsubscribe(struct mosquitto *m MP_UNUSED, void *obj, int mid,
+                           const mosquitto_property *props MP_UNUSED)
+{
+    struct mqtt_lane *l = obj;
+
+    l->progress = true;
+    if (mid == l->proof_id)
+        proof_came(l);
+    else
+        mqtt_subs_answer(l, mid, 0);
+}
+
+/* "Client ID received PUBLISH (d1, q1, ...", just before on_message. */
+static void lane_heard(struct mqtt_conn *c, const char *text)
+{
+    struct mqtt_lane *l = (struct mqtt_lane *)c;
+    static const char before[] = "Client ", after[] = " received PUBLISH (d";
+    size_t id = strlen(c->client_id);
+
+    l->progress = true;
+    if (strncmp(text, before, sizeof before - 1) != 0)
+        return;
+    text += sizeof before - 1;
+    if (strncmp(text, c->client_id, id) != 0 ||
+        strncmp(text + id, after, sizeof after - 1) != 0)
+        return;
+    l->dup = text[id + sizeof after - 1] == '1';
+    if (l->dup)
+        l->proof_clean = false;
+}
+
+static void say_status(struct mqtt_lane *l, const char *status)
+{
+    if (l == l->conn.mq->shared)
+        (void)mosquitto_publish(l->conn.m, NULL, l->conn.mq->status_topic,
+                                (int)strlen(status), status, 1, true);
+}
+
+static void set_key(struct mqtt_lane *l)
+{
+    static const struct mp_hash_key plain = {UINT64_C(0x6d6f6f6e706f6f6c),
+                                             UINT64_C(0x6964732d6d717474)};
+
+    l->key.k0 = l->session.epoch;
+    l->key.k1 = mp_hash64(&plain, mp_slice_str(l->conn.mq->config->node));
+}
+
+static void lane_up(struct mqtt_conn *c, bool session)
+{
+    struct mqtt_lane *l = (struct mqtt_lane *)c;
+
+    l->live = true;
+    l->listening = true;
+    l->dup = l->resumed = l->ready = l->flushing = false;
+    l->proof_id = 0;
+    l->unanswered = 0;
+    for (unsigned i = 0; i < l->session.n_subs; i++)
+        l->session.subs[i].packet_id = 0;
+    if (!session || !l->session.epoch) {
+        mp_session_renew(&l->session);
+        mp_redelivery_clear(&l->seen);
+        l->last_id = 0;
+        /* On disk before SUBSCRIBE leaves: no message of the new session may
+         * be taken for one of the old. */
+        if (!mqtt_lane_commit(l))
+            return;
+    }
+    set_key(l);
+    mp_log(MP_DEBUG, "mqtt", NULL, "connected as '%s', MQTT %s, session %s",
+           c->client_id, c->version == MQTT_PROTOCOL_V5 ? "5" : "3.1.1",
+           session ? "resumed" : "new");
+    mqtt_subs_want(l);
+    mqtt_subs_send(l);
+    say_status(l, ONLINE);
+}
+
+static void lane_down(struct mqtt_conn *c)
+{
+    struct mqtt_lane *l = (struct mqtt_lane *)c;
+
+    l->live = l->ready = false;
+    mp_gate_lost(&l->gate, mp_now_us());
+    mp_redelivery_lost(&l->seen);
+}
+
+static void lane_ready(struct mqtt_conn *c, int events MP_UNUSED)
+{
+    struct mqtt_lane *l = (struct mqtt_lane *)c;
+
+    if (l->gate.state == MP_GATE_HELD && !may_read(l))
+        mqtt_conn_watch(c, 0);
+    else
+        mqtt_lane_pump(l);
+}
+
+static void lane_free(struct mqtt_lane *l)
+{
+    mp_redelivery_fini(&l->seen);
+    mp_session_fini(&l->session);
+    mqtt_subs_forget(l);
+    free(l->name);
+    free(l->file);
+    free(l);
+}
+
+static void lane_ended(struct mqtt_conn *c)
+{
+    struct mqtt_lane *l = (struct mqtt_lane *)c;
+
+    mqtt_lane_gone(l);
+    mqtt_conn_fini(c);
+    l->orphan = true;
+    if (!l->in_host)
+        lane_free(l);
+}
+
+static const struct mqtt_conn_ops lane_ops = {
+    .up = lane_up,
+    .down = lane_down,
+    .ready = lane_ready,
+    .heard = lane_heard,
+    .ended = lane_ended,
+};
+
+/* ---- what the host says ---- */
+
+void mqtt_lane_settled(struct mp_input *in)
+{
+    struct mqtt_lane *l = in->owner;
+
+    l->in_host--;
+    if (in->ticket && mp_redelivery_settle(&l->seen, in->ticket)) {
+        mp_gate_settled(&l->gate, l->gate.in_work == 1 ? mp_now_us() : 0);
+        if (l->gate.state == MP_GATE_FLUSH)
+            l->dirty = true;
+    }
+    if (l->orphan && !l->in_host)
+        lane_free(l);
+}
+
+void mqtt_lane_tick(struct mqtt_lane *l)
+{
+    mp_metrics.mqtt_held_us += l->gate.held_total_us;
+    l->gate.held_total_us = 0;
+    mqtt_conn_tick(&l->conn);
+    if (l->conn.state != MQTT_UP || l->gate.state != MP_GATE_READ)
+        return;
+    if (mosquitto_want_write(l->conn.m) || proof_due(l, mp_now_us()))
+        mqtt_lane_pump(l);
+}
+
+bool mqtt_lane_idle(const struct mqtt_lane *l)
+{
+    if (l->conn.state != MQTT_UP)
+        return true; /* the broker has what we did not acknowledge */
+    return l->gate.in_work == 0 && !mosquitto_want_write(l->conn.m);
+}
+
+void mqtt_lane_close(struct mqtt_lane *l)
+{
+    struct mqtt_conn *c = &l->conn;
+    bool clean = c->state == MQTT_UP && l->gate.in_work == 0;
+    mosquitto_property *props = NULL;
+
+    /* Disconnecting writes what is queued: never an acknowledgement of what
+     * is still in work.  Then the socket goes, and the will says offline. */
+    if (clean) {
+        say_status(l, OFFLINE);
+        if (l->retired && c->version == MQTT_PROTOCOL_V5)
+            mosquitto_property_add_int32(&props,
+                                         MQTT_PROP_SESSION_EXPIRY_INTERVAL, 0);
+        mosquitto_disconnect_v5(c->m, 0, props);
+        mosquitto_property_free_all(&props);
+    }
+    if (l->retired)
+        (void)unlinkat(c->mq->dir_fd, l->file, 0);
+    mqtt_conn_end(c, clean);
+}
+
+static void read_session(struct mqtt_lane *l)
+{
+    struct mp_why why = {0};
+
+    mp_session_init(&l->session);
+    if (mp_session_read(&l->session, l->conn.mq->dir_fd, l->file, &why))
+        mp_log(MP_WARN, "mqtt", NULL, "%s; begins a new one", why.text);
+}
+
+static void set_gate(struct mqtt_lane *l)
+{
+    const struct mp_config *cfg = l->conn.mq->config;
+    uint32_t messages = cfg->mqtt.receive_max ? cfg->mqtt.receive_max : 1;
+    uint64_t bytes = (uint64_t)messages * (cfg->mqtt.max_payload + 1024);
+
+    if (bytes > MQTT_BATCH_BYTES)
+        bytes = MQTT_BATCH_BYTES;
+    mp_gate_init(&l->gate, messages, (size_t)bytes, l->name != NULL);
+}
+
+struct mqtt_lane *mqtt_lane_new(struct mqtt *mq, const char *name,
+                                uint32_t number)
+{
+    struct mqtt_lane *l = mp_zalloc(sizeof *l);
+    struct mp_buf file;
+
+    mqtt_conn_init(&l->conn, mq, &lane_ops, name, true);
+    l->number = number;
+    l->name = name ? mp_strndup(name, strlen(name)) : NULL;
+    mp_buf_init(&file, 256);
+    mp_buf_printf(&file, "mqtt-session%s%s", name ? "-" : "", name ? name : "");
+    l->file = mp_strndup(file.ptr, file.len);
+    mp_buf_fini(&file);
+    mp_redelivery_init(&l->seen);
+    read_session(l);
+    set_gate(l);
+    mp_list_append(&mq->lanes, &l->link);
+    if (!name)
+        mosquitto_will_set(l->conn.m, mq->status_topic, (int)strlen(OFFLINE),
+                           OFFLINE, 1, true);
+    mosquitto_message_v5_callback_set(l->conn.m, on_message);
+    mosquitto_subscribe_v5_callback_set(l->conn.m, on_subscribe);
+    mosquitto_unsubscribe_v5_callback_set(l->conn.m, on_unsubscribe);
+    return l;
+}
