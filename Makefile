@@ -1,73 +1,227 @@
 # moonpool.  `make run` and `make test` are all a newcomer needs; each installs
 # what is missing first.  `make help` names the rest.
+#
+# Everything that is built lies in $(B): build/, with SAN=1 build/san/, and so
+# on for COV and FUZZ.  A folder is a list of its files: a new file needs no
+# line here.  What one program is made of stands under "programs" below.
 
 VERSION := 0.1.0
 B := build
-CC ?= gcc
-PKG := libmosquitto libuv inih libseccomp lua5.4
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+PREFIX ?= /usr/local
+LIBEXEC = $(PREFIX)/libexec/moonpool
+JOBS ?= $(shell nproc)
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
         -Wpointer-arith -Wcast-qual -Wwrite-strings -Wundef -Wvla -Wformat=2
 OPT ?= -O2 -g
-HARD := -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
+HARD := -fstack-protector-strong -D_FORTIFY_SOURCE=2
 # SAN=1 builds everything again under build/san with ASan and UBSan.
 ifdef SAN
 B := build/san
 OPT := -O1 -g -fno-omit-frame-pointer
 HARD := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+LDHARD := $(HARD)
+endif
+# COV=1 counts which lines run, for `make cover`.
+ifdef COV
+B := build/cov
+OPT := -O0 -g
+HARD := --coverage
+LDHARD := --coverage
+endif
+# FUZZ=1 is for `make fuzz`: clang, sanitizers and libFuzzer.
+ifdef FUZZ
+B := build/fuzz
+CC := clang
+OPT := -O1 -g -fno-omit-frame-pointer
+HARD := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined
 LDHARD := -fsanitize=address,undefined
 endif
+# CRASH=1 gives the crash points of core/base/crash.h their meaning.
 ifdef CRASH
 CPPFLAGS += -DMP_CRASH
 endif
 
 CPPFLAGS += -I. -D_GNU_SOURCE -DMP_VERSION='"$(VERSION)"' -MMD -MP
-CFLAGS += -std=c11 $(OPT) $(WARN) $(HARD) -ffunction-sections -fdata-sections
+CFLAGS += -std=c11 $(OPT) $(WARN) $(HARD) -fPIE -ffunction-sections \
+          -fdata-sections
 LDFLAGS += $(LDHARD) -pie -Wl,-z,relro,-z,now,--as-needed,--gc-sections
+# Asked when a rule runs, not when this file is read: pkg-config may be among
+# what has to be installed first.
+LUA_CFLAGS = $(shell pkg-config --cflags lua5.4)
+LUA_LIBS = $(shell pkg-config --libs lua5.4)
 
 lib = $(patsubst %.c,$(B)/%.o,$(wildcard $(1)/*.c))
 BASE_O := $(call lib,core/base)
 CORE_O := $(call lib,core)
 LUART_O := $(call lib,luart)
 TRANSPORT_O := $(call lib,transports)
-# The programs' mains are cli/host.c and cli/worker.c; the rest is moonpool.
-CLI_O := $(filter-out $(B)/cli/host.o $(B)/cli/worker.o,$(call lib,cli))
-
-$(B)/luart/%.o $(B)/tests/bench/%.o: CPPFLAGS += $(shell pkg-config --cflags lua5.4)
-$(B)/tests/unit/%.o: CPPFLAGS += $(shell pkg-config --cflags lua5.4)
+# Each program has its main in a file of cli/; what they share is the rest.
+MAINS := $(B)/cli/moonpool.o $(B)/cli/host.o $(B)/cli/worker.o
+CLI_O := $(filter-out $(MAINS),$(call lib,cli))
 
 PROGRAMS := $(B)/moonpool $(B)/moonpool-host $(B)/moonpool-worker
 
 .PHONY: all
 all: $(PROGRAMS)
 
-$(B)/%.o: %.c Makefile
+# One short line a step; V=1 shows the commands.
+step = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
+
+# ---- objects ----
+
+$(B)/luart/%.o $(B)/tests/%.o: CPPFLAGS += $(LUA_CFLAGS)
+$(B)/tests/fuzz/%.o: CPPFLAGS += $(if $(FUZZ),,-DMP_FUZZ_MAIN)
+$(B)/core/worker.o $(B)/cli/%.o: CPPFLAGS += -DMP_LIBEXEC='"$(LIBEXEC)"'
+$(B)/core/worker.o $(call lib,cli): $(B)/prefix
+
+$(B)/%.o: %.c Makefile | build/setup-build
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+	$(call step,CC,$<)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+
+# Holds PREFIX; touched only when that changes.
+.PHONY: FORCE
+$(B)/prefix: FORCE
+	@mkdir -p $(@D)
+	@echo '$(PREFIX)' | cmp -s - $@ || echo '$(PREFIX)' > $@
+
+# Plain `make` installs nothing: it says what is missing.
+build/setup-build:
+	@MOONPOOL_NO_INSTALL=1 tests/setup.sh build
 
 $(B)/libbase.a: $(BASE_O)
 $(B)/libcore.a: $(CORE_O)
 $(B)/libluart.a: $(LUART_O)
+$(B)/libcli.a: $(CLI_O)
 $(B)/lib%.a:
+	@mkdir -p $(@D)
 	@rm -f $@ && $(AR) rcs $@ $^
 
-$(B)/moonpool: $(CLI_O) $(B)/libcore.a $(B)/libbase.a
-	$(CC) $(LDFLAGS) $^ -linih -o $@
-$(B)/moonpool-host: $(B)/cli/host.o $(TRANSPORT_O) $(B)/libcore.a $(B)/libbase.a
-	$(CC) $(LDFLAGS) $^ -lmosquitto -luv -linih -o $@
+# ---- programs ----
+
+$(B)/moonpool: $(B)/cli/moonpool.o $(B)/libcli.a $(B)/libcore.a $(B)/libbase.a
+	$(call step,LINK,$@)$(CC) $(LDFLAGS) $^ -linih -o $@
+$(B)/moonpool-host: $(B)/cli/host.o $(TRANSPORT_O) $(B)/libcli.a $(B)/libcore.a $(B)/libbase.a
+	$(call step,LINK,$@)$(CC) $(LDFLAGS) $^ -lmosquitto -luv -linih -o $@
 $(B)/moonpool-worker: $(B)/cli/worker.o $(B)/libluart.a $(B)/libbase.a
-	$(CC) $(LDFLAGS) $^ $(shell pkg-config --libs lua5.4) -lseccomp -o $@
+	$(call step,LINK,$@)$(CC) $(LDFLAGS) $^ $(LUA_LIBS) -lseccomp -o $@
 
+# ---- programs of the tests ----
+
+ALL_LIBS = $(B)/libcli.a $(B)/libcore.a $(B)/libluart.a $(B)/libbase.a
+ALL_L = -lmosquitto -luv -linih -lseccomp $(LUA_LIBS) -lm
+
+# A unit test is one file.  What tests share (a scripted broker, a worker to
+# talk to) is in files of another name, and in libtest.a.
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
-$(B)/tests/test_%: $(B)/tests/unit/test_%.o $(TRANSPORT_O) $(B)/libcore.a $(B)/libluart.a $(B)/libbase.a
-	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) $^ -lcmocka -lmosquitto -luv -linih -lseccomp $(shell pkg-config --libs lua5.4) -lm -o $@
+LOAD := $(patsubst tests/load/%.c,$(B)/%,$(wildcard tests/load/*.c))
+$(B)/libtest.a: $(filter-out $(B)/tests/unit/test_%,$(call lib,tests/unit))
+$(B)/tests/test_%: $(B)/tests/unit/test_%.o $(B)/libtest.a $(TRANSPORT_O) $(ALL_LIBS) | $(B)/tests/moonpool-worker
+	$(call step,LINK,$@)$(CC) $(LDFLAGS) $^ -lcmocka $(ALL_L) -o $@
 
-.PHONY: unit format clean
-unit: $(UNIT) $(PROGRAMS)
-	@for t in $(UNIT); do echo "== $$t"; $$t || exit 1; done
+$(LOAD): $(B)/%: $(B)/tests/load/%.o $(B)/libbase.a
+	$(call step,LINK,$@)$(CC) $(LDFLAGS) $^ -lmosquitto -luv -lm -o $@
+
+BENCH := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c))
+$(B)/bench/%: $(B)/tests/bench/%.o $(ALL_LIBS) | $(B)/bench/moonpool-worker
+	$(call step,LINK,$@)$(CC) $(LDFLAGS) $^ $(ALL_L) -o $@
+
+# Bare clients of a broker: nothing of the host is in them.
+$(B)/bench/ceiling $(B)/bench/alerts: $(B)/bench/%: $(B)/tests/bench/%.o $(B)/libbase.a
+	@mkdir -p $(@D)
+	$(call step,LINK,$@)$(CC) $(LDFLAGS) $^ -lmosquitto -lm -o $@
+
+FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
+$(B)/tests/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(ALL_LIBS) | $(B)/tests/moonpool-worker
+	$(call step,LINK,$@)$(CC) $(LDFLAGS) $(if $(FUZZ),-fsanitize=fuzzer) $^ $(ALL_L) -o $@
+
+# A program looks for the worker beside itself.
+$(B)/tests/moonpool-worker $(B)/bench/moonpool-worker:
+	@mkdir -p $(@D) && ln -sf ../moonpool-worker $@
+
+.SECONDARY:
+
+# ---- what a person types ----
+
+# -j only where the caller gave none.
+SUB = +@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
+
+.PHONY: help run test test-programs unit check bench cover fuzz install \
+        uninstall format clean
+help:
+	@echo 'make run      set up, build, and let simulated sensors burst'
+	@echo '              through the functions in examples/; Ctrl-C ends it'
+	@echo 'make test     set up, build twice (release, sanitized), all tests'
+	@echo 'make          the programs, in build/'
+	@echo 'make unit     the unit tests of one build; SAN=1: sanitized'
+	@echo 'make check    format, include map, symbols, static analysis'
+	@echo 'make bench    figures with units; also in build/bench.json'
+	@echo 'make cover    which lines the tests never run'
+	@echo 'make fuzz     P=json S=60: one parser, so many seconds'
+	@echo 'make install  DESTDIR= PREFIX=$(PREFIX); uninstall takes it away'
+	@echo 'make format   lay out all sources;  make clean  remove build/'
+	@echo
+	@echo 'MOONPOOL_NO_INSTALL=1 prints what would be installed, and stops.'
+
+run:
+	@tests/setup.sh build
+	$(SUB) all $(LOAD)
+	@exec cli/demo.sh $(B)
+
+test:
+	@tests/setup.sh build
+	$(SUB) all test-programs
+	$(SUB) SAN=1 B=$(B)/san all test-programs
+	@tests/run.sh $(B) $(B)/san
+
+test-programs: $(UNIT) $(LOAD) $(FUZZERS)
+
+unit: $(UNIT) $(PROGRAMS) $(LOAD)
+	@tests/run.sh --unit $(B)
+
+check:
+	@tests/setup.sh build check
+	$(SUB) all
+	@tests/check/map.sh
+	@tests/check/symbols.sh $(B)
+	@tests/check/format.sh
+	@tests/check/tidy.sh
+
+bench:
+	@tests/setup.sh build
+	$(SUB) all $(LOAD) $(BENCH)
+	@tests/bench/run.sh $(B)
+
+cover:
+	@tests/setup.sh build
+	$(SUB) COV=1 B=$(B)/cov all test-programs
+	@tests/check/cover.sh $(B)/cov
+
+S ?= 60
+fuzz:
+	@tests/setup.sh build fuzz
+	@test -f 'tests/fuzz/fuzz_$(P).c' || { echo 'make fuzz P=NAME S=SECONDS; NAME is one of:' $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)); exit 1; }
+	$(SUB) FUZZ=1 B=$(B)/fuzz $(B)/fuzz/tests/fuzz_$(P)
+	@mkdir -p $(B)/fuzz/found-$(P)
+	$(B)/fuzz/tests/fuzz_$(P) -max_total_time=$(S) -max_len=4096 -print_final_stats=1 \
+	  -artifact_prefix=$(B)/fuzz/ $(B)/fuzz/found-$(P) $(wildcard tests/corpus/$(P))
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBEXEC) $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -s -m 755 $(B)/moonpool $(DESTDIR)$(PREFIX)/bin/
+	install -s -m 755 $(B)/moonpool-host $(B)/moonpool-worker $(DESTDIR)$(LIBEXEC)/
+	sed 's|@PREFIX@|$(PREFIX)|' cli/moonpool.service > $(B)/moonpool.service
+	install -m 644 $(B)/moonpool.service $(DESTDIR)$(PREFIX)/lib/systemd/system/
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/moonpool $(DESTDIR)$(PREFIX)/lib/systemd/system/moonpool.service
+	rm -rf $(DESTDIR)$(LIBEXEC)
 
 format:
+	@tests/setup.sh check
 	clang-format -i $$(git ls-files -co --exclude-standard '*.c' '*.h')
 clean:
 	rm -rf build

@@ -1,0 +1,348 @@
+/*
+ * invoke.c - `moonpool invoke`: one event for one function, offline.
+ *
+ * The worker is real, the effects are only shown.  So the answer is the one
+ * the gateway would give, and trying costs nothing.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "cli/flags.h"
+#include "cli/show.h"
+#include "cli/solo.h"
+#include "cli/step.h"
+#include "cli/verbs.h"
+#include "core/base/clock.h"
+#include "core/base/file.h"
+#include "core/handlers.h"
+
+enum {
+    REPEAT_MAX = 1000000,
+    SHOWN_MAX = 64 << 20, /* an outcome, each byte of it escaped */
+    MISTAKES_MAX = 16 << 10,
+};
+
+struct invoke {
+    const char *path;
+    /* flags */
+    const char *event, *data, *topic, *trigger, *repeat;
+    const char *coap_path, *state;
+    struct mp_flag_list envs, secrets;
+    bool json;
+    /* what they mean */
+    long times;
+    struct mp_pair env[MP_FLAG_LIST_MAX];
+    char node[MP_NODE_MAX + 1];
+};
+
+/* ---- flags ---- */
+
+static int parse_flags(struct invoke *v, int argc, char **argv, int *status)
+{
+    const struct mp_flag flags[] = {
+        {.name = "event",
+         .arg = "FILE",
+         .help = "the event as JSON, as a step of a test has it; - is stdin",
+         .text = &v->event},
+        {.name = "data",
+         .arg = "TEXT",
+         .help = "the payload",
+         .text = &v->data},
+        {.name = "topic",
+         .arg = "TOPIC",
+         .help = "the topic it came on",
+         .text = &v->topic},
+        {.name = "trigger",
+         .arg = "NAME",
+         .help = "the trigger; default: the first that takes the topic",
+         .text = &v->trigger},
+        {.name = "env",
+         .arg = "NAME=TEXT",
+         .help = "in place of a value of [env]; may be given again",
+         .list = &v->envs},
+        {.name = "repeat",
+         .arg = "N",
+         .help = "run the event N times, each on a fresh state",
+         .text = &v->repeat},
+        {.name = "json",
+         .help = "one JSON object a run, in a line",
+         .on = &v->json},
+        {.name = "path",
+         .arg = "PATH",
+         .help = "(later)",
+         .text = &v->coap_path},
+        {.name = "secret",
+         .arg = "NAME=FILE",
+         .help = "(later)",
+         .list = &v->secrets},
+        {.name = "state", .arg = "FILE", .help = "(later)", .text = &v->state},
+    };
+    const struct mp_usage usage = {
+        .verb = "moonpool invoke",
+        .operands = "[PATH]",
+        .about = "Runs a function, or a bare .lua file, with one event and "
+                 "shows what came of it.\nNothing leaves: effects are shown, "
+                 "not done.",
+        .flags = flags,
+        .n_flags = ARRAY_LEN(flags),
+        .max = 1,
+    };
+
+    return mp_flags_parse(&usage, argc, argv, &v->path, status);
+}
+
+static bool refuse(const char *flag, const char *why)
+{
+    fprintf(stderr, "moonpool invoke: --%s %s\n", flag, why);
+    return false;
+}
+
+static bool read_flags(struct invoke *v)
+{
+    char *end;
+
+    if (v->coap_path)
+        return refuse("path", "is for CoAP and HTTP triggers, which this "
+                              "version doesn't have");
+    if (v->secrets.n)
+        return refuse("secret", "is for secrets, which this version doesn't "
+                                "have");
+    if (v->state)
+        return refuse("state", "is for durable state, which this version "
+                               "doesn't have");
+    v->times = 1;
+    if (v->repeat) {
+        v->times = strtol(v->repeat, &end, 10);
+        if (end == v->repeat || *end || v->times < 1 || v->times > REPEAT_MAX)
+            return refuse("repeat", "takes a number from 1 to 1000000");
+    }
+    for (unsigned i = 0; i < v->envs.n; i++) {
+        const char *text = v->envs.items[i], *equals = strchr(text, '=');
+
+        if (!equals || equals == text)
+            return refuse("env", "is written NAME=TEXT");
+        v->env[i].name = mp_slice(text, (size_t)(equals - text));
+        v->env[i].value = mp_slice_str(equals + 1);
+    }
+    return true;
+}
+
+/* ---- what went wrong before a run ---- */
+
+/* Mistakes of function.conf and main.lua go to stderr, and with --json into
+ * the error of the one object. */
+struct mistakes {
+    struct mp_report report;
+    struct mp_buf text;
+};
+
+static void say_mistake(struct mp_report *r, bool warning, const char *text)
+{
+    struct mistakes *m = (struct mistakes *)r;
+
+    fprintf(stderr, "%s%s\n", warning ? "warning: " : "", text);
+    if (!warning)
+        mp_buf_printf(&m->text, "%s%s", m->text.len ? "\n" : "", text);
+}
+
+static int fail(const struct invoke *v, struct mp_slice error)
+{
+    struct mp_buf b;
+
+    if (v->json) {
+        mp_buf_init(&b, SHOWN_MAX);
+        mp_show_json_failure(error, &b);
+        fwrite(b.ptr, 1, b.len, stdout);
+        mp_buf_fini(&b);
+    }
+    return MP_EXIT_NO;
+}
+
+static int fail_why(const struct invoke *v, const struct mp_why *why)
+{
+    fprintf(stderr, "moonpool invoke: %s\n", why->text);
+    return fail(v, mp_slice_str(why->text));
+}
+
+/* ---- the event ---- */
+
+static int read_event(const struct invoke *v, struct mp_value_doc *doc,
+                      struct mp_why *why)
+{
+    struct mp_buf text;
+    int rc;
+
+    *doc = (struct mp_value_doc){0};
+    if (!v->event)
+        return 0;
+    mp_buf_init(&text, MP_FUNCTION_BYTES_MAX);
+    if (strcmp(v->event, "-") == 0)
+        rc = mp_file_read_fd(STDIN_FILENO, MP_FUNCTION_BYTES_MAX, &text, why);
+    else
+        rc =
+            mp_file_read(AT_FDCWD, v->event, MP_FUNCTION_BYTES_MAX, &text, why);
+    if (rc == 0)
+        rc = mp_value_parse(doc, mp_buf_bytes(&text), why);
+    if (rc)
+        mp_why_wrap(why, "%s", strcmp(v->event, "-") ? v->event : "stdin");
+    mp_buf_fini(&text);
+    return rc;
+}
+
+static int make_step(const struct invoke *v, const struct mp_function *fn,
+                     const struct mp_value *value, struct mp_step *step,
+                     struct mp_why *why)
+{
+    /* what else stands in a step of a test */
+    static const char *const besides[] = {"after", "expect", NULL};
+    const struct mp_step_defaults defaults = {
+        .id = "invoke-1",
+        .time_us = mp_wall_us(),
+        .topic = mp_slice_str(v->topic),
+        .trigger = mp_slice_str(v->trigger),
+        .data = mp_slice_str(v->data),
+    };
+
+    return mp_step_read(step, fn, value, &defaults, besides, why);
+}
+
+/* ---- running ---- */
+
+static bool print_run(const struct invoke *v, const struct mp_shown *shown)
+{
+    struct mp_buf b;
+
+    mp_buf_init(&b, SHOWN_MAX);
+    if (v->json)
+        mp_show_json(shown, &b);
+    else
+        mp_show_text(shown, &b);
+    fwrite(b.ptr, 1, b.len, stdout);
+    mp_buf_fini(&b);
+    return shown->out->kind == MP_OUT_OK;
+}
+
+/* A load that failed is shown as the run that it kept from happening. */
+static void print_load(const struct invoke *v, const struct mp_function *fn,
+                       const struct mp_loaded *loaded)
+{
+    const struct mp_outcome out = {
+        .kind = loaded->kind,
+        .error = loaded->error,
+        .traceback = loaded->traceback,
+    };
+    const struct mp_shown shown = {
+        .fn = fn,
+        .out = &out,
+        .start_ns = (uint64_t)loaded->load_us * 1000,
+        .logs = loaded->logs,
+        .n_logs = loaded->n_logs,
+    };
+
+    print_run(v, &shown);
+}
+
+static int run_times(const struct invoke *v, const struct mp_function *fn,
+                     struct mp_solo *solo, const struct mp_loaded *loaded,
+                     const struct mp_event *event)
+{
+    struct mp_outcome out;
+    struct mp_buf logs;
+    struct mp_shown shown = {.fn = fn, .out = &out};
+    struct mp_why why;
+    bool ok = true;
+
+    mp_buf_init(&logs, MP_FRAME_MAX); /* the next call takes them back */
+    mp_buf_slice(&logs, loaded->logs);
+    shown.logs = mp_buf_bytes(&logs);
+    shown.n_logs = loaded->n_logs;
+    shown.start_ns = (uint64_t)loaded->load_us * 1000;
+    for (long i = 0; i < v->times; i++) {
+        if (mp_solo_run(solo, event, &out, &why)) {
+            mp_buf_fini(&logs);
+            return fail_why(v, &why);
+        }
+        shown.start_ns += out.copy_ns;
+        ok = print_run(v, &shown) && ok;
+        shown.start_ns = shown.n_logs = 0;
+    }
+    mp_buf_fini(&logs);
+    return ok ? MP_EXIT_DONE : MP_EXIT_NO;
+}
+
+static int load_and_run(const struct invoke *v, const struct mp_function *fn,
+                        const struct mp_event *event, struct mistakes *m)
+{
+    struct mp_loaded loaded;
+    struct mp_solo solo;
+    struct mp_why why;
+    int status;
+
+    mp_solo_init(&solo);
+    solo.node = v->node;
+    solo.env = v->env;
+    solo.n_env = v->envs.n;
+    if (mp_solo_load(&solo, fn, &loaded, &why)) {
+        status = fail_why(v, &why);
+    } else if (loaded.kind != MP_OUT_OK) {
+        print_load(v, fn, &loaded);
+        status = MP_EXIT_NO;
+    } else {
+        mp_handlers_check(fn, &loaded, &m->report);
+        if (m->report.mistakes)
+            status = fail(v, mp_buf_bytes(&m->text));
+        else
+            status = run_times(v, fn, &solo, &loaded, event);
+    }
+    mp_solo_fini(&solo);
+    return status;
+}
+
+static int invoke(const struct invoke *v, const struct mp_function *fn,
+                  struct mistakes *m)
+{
+    struct mp_value_doc doc;
+    struct mp_step step;
+    struct mp_why why;
+    int status;
+
+    for (unsigned i = 0; i < v->envs.n; i++) {
+        if (mp_solo_env_check(fn, v->env[i].name, &why))
+            return fail_why(v, &why);
+    }
+    if (read_event(v, &doc, &why))
+        return fail_why(v, &why);
+    if (make_step(v, fn, doc.root, &step, &why))
+        status = fail_why(v, &why);
+    else
+        status = load_and_run(v, fn, &step.event, m);
+    mp_step_fini(&step);
+    mp_value_fini(&doc);
+    return status;
+}
+
+int mp_verb_invoke(int argc, char **argv)
+{
+    struct mistakes m = {.report = {.say = say_mistake}};
+    struct invoke v = {.path = "."};
+    struct mp_function *fn;
+    int status;
+
+    if (parse_flags(&v, argc, argv, &status) < 0)
+        return status;
+    if (!read_flags(&v))
+        return MP_EXIT_USAGE;
+    if (gethostname(v.node, sizeof v.node - 1) || !v.node[0])
+        strcpy(v.node, "moonpool");
+    mp_buf_init(&m.text, MISTAKES_MAX);
+    fn = mp_function_read(v.path, v.node, &m.report);
+    if (!fn) {
+        status = fail(&v, mp_buf_bytes(&m.text));
+    } else {
+        status = invoke(&v, fn, &m);
+        mp_function_unref(fn);
+    }
+    mp_buf_fini(&m.text);
+    return status;
+}

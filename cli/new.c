@@ -1,0 +1,189 @@
+/*
+ * new.c - a function that runs, passes its test and does something to see,
+ * for a person to change.
+ *
+ * In the texts @NAME@ stands for the function's name.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/flags.h"
+#include "cli/verbs.h"
+#include "core/base/file.h"
+#include "core/base/text.h"
+#include "core/keys.h"
+
+static const char conf[] = "[function]\n"
+                           "name = @NAME@\n"
+                           "version = 0.1.0\n"
+                           "about = tells which device is hot\n"
+                           "\n"
+                           "[trigger readings]\n"
+                           "mqtt = sensors/{device}/env\n"
+                           "\n"
+                           "[grant]\n"
+                           "publish = @NAME@/+\n"
+                           "\n"
+                           "[env]\n"
+                           "LIMIT = 30\n";
+
+static const char main_lua[] =
+    "local mp = require \"moonpool\"\n"
+    "local limit = tonumber(mp.env.LIMIT)    -- runs once, kept in the image\n"
+    "\n"
+    "return function(event)                  -- runs per event, on a fresh "
+    "state\n"
+    "    local reading = event:decode()\n"
+    "    local temp = type(reading) == \"table\" and tonumber(reading.temp)\n"
+    "        or mp.reject(\"no temperature in this reading\")\n"
+    "    local device = event.params.device\n"
+    "    mp.log.info(device .. \" has \" .. temp .. \" degrees\")\n"
+    "    mp.publish(\"@NAME@/\" .. device, {temp = temp, hot = temp > limit})\n"
+    "end\n";
+
+static const char test_json[] =
+    "{\"about\": \"each reading is told on, a bad one is rejected\",\n"
+    " \"steps\": [\n"
+    "  {\"topic\": \"sensors/kiln-2/env\", \"data\": {\"temp\": 31.4},\n"
+    "   \"expect\": {\"publish\": [{\"topic\": \"@NAME@/kiln-2\",\n"
+    "                            \"data\": {\"temp\": 31.4, \"hot\": "
+    "true}}]}},\n"
+    "  {\"topic\": \"sensors/kiln-2/env\", \"data\": {\"temp\": 20},\n"
+    "   \"expect\": {\"publish\": [{\"topic\": \"@NAME@/kiln-2\",\n"
+    "                            \"data\": {\"temp\": 20, \"hot\": "
+    "false}}]}},\n"
+    "  {\"topic\": \"sensors/kiln-2/env\", \"data\": {\"hum\": 40},\n"
+    "   \"expect\": {\"outcome\": \"rejected\", \"publish\": []}}\n"
+    " ]}\n";
+
+/* What it makes, in the order it is made. */
+static const struct {
+    const char *path, *text;
+} parts[] = {
+    {"function.conf", conf},
+    {"main.lua", main_lua},
+    {"tests/readings.json", test_json},
+};
+
+static void fill_in(const char *text, const char *name, struct mp_buf *out)
+{
+    const char *at;
+
+    while ((at = strstr(text, "@NAME@")) != NULL) {
+        mp_buf_put(out, text, (size_t)(at - text));
+        mp_buf_slice(out, mp_slice_str(name));
+        text = at + strlen("@NAME@");
+    }
+    mp_buf_slice(out, mp_slice_str(text));
+}
+
+static int make_file(int dir, const char *path, const char *text,
+                     const char *name, struct mp_why *why)
+{
+    struct mp_buf bytes;
+    int rc = 0;
+    int fd = openat(dir, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+
+    if (fd < 0)
+        return mp_why_errno(why, "create %s", path);
+    mp_buf_init(&bytes, 16 << 10);
+    fill_in(text, name, &bytes);
+    if (mp_write_all(fd, mp_buf_bytes(&bytes)))
+        rc = mp_why_errno(why, "write %s", path);
+    if (close(fd) && !rc)
+        rc = mp_why_errno(why, "write %s", path);
+    mp_buf_fini(&bytes);
+    return rc;
+}
+
+static int make(const char *path, const char *name, struct mp_why *why)
+{
+    int dir, rc = 0;
+
+    if (mkdir(path, 0755))
+        return errno == EEXIST
+                   ? mp_why_set(why, MP_EDENY,
+                                "%s is there already; take another name", path)
+                   : mp_why_errno(why, "make %s", path);
+    dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return mp_why_errno(why, "open %s", path);
+    if (mkdirat(dir, "tests", 0755))
+        rc = mp_why_errno(why, "make %s/tests", path);
+    for (size_t i = 0; !rc && i < ARRAY_LEN(parts); i++)
+        rc = make_file(dir, parts[i].path, parts[i].text, name, why);
+    close(dir);
+    return rc;
+}
+
+static bool trigger_is_fine(const char *trigger)
+{
+    static const char *const later[] = {"coap", "http", "every", "cron",
+                                        "board"};
+    const char *words[] = {"mqtt"}, *near;
+
+    if (strcmp(trigger, "mqtt") == 0)
+        return true;
+    for (size_t i = 0; i < ARRAY_LEN(later); i++) {
+        if (strcmp(trigger, later[i]) == 0) {
+            fprintf(stderr,
+                    "moonpool new: %s triggers come with a later release\n",
+                    trigger);
+            return false;
+        }
+    }
+    near = mp_nearest(mp_slice_str(trigger), words, 1);
+    fprintf(stderr, "moonpool new: unknown trigger '%s'%s\n", trigger,
+            near ? "; did you mean 'mqtt'?" : "; mqtt is one");
+    return false;
+}
+
+int mp_verb_new(int argc, char **argv)
+{
+    const char *path, *name, *trigger = "mqtt";
+    const struct mp_flag flags[] = {
+        {.name = "trigger",
+         .arg = "KIND",
+         .help = "what runs it; mqtt, others come with later releases",
+         .text = &trigger},
+    };
+    const struct mp_usage usage = {
+        .verb = "moonpool new",
+        .operands = "NAME",
+        .about = "Makes the directory NAME with a function that runs, tests "
+                 "included.",
+        .flags = flags,
+        .n_flags = ARRAY_LEN(flags),
+        .min = 1,
+        .max = 1,
+    };
+    struct mp_why why;
+    int status;
+
+    if (mp_flags_parse(&usage, argc, argv, &path, &status) < 0)
+        return status;
+    if (!trigger_is_fine(trigger))
+        return MP_EXIT_USAGE;
+    name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+    if (mp_check_name(mp_slice_str(name), &why)) {
+        fprintf(stderr, "moonpool new: '%s': %s\n", name, why.text);
+        return MP_EXIT_USAGE;
+    }
+    if (strcmp(name, "moonpool") == 0) {
+        fprintf(stderr, "moonpool new: topics under moonpool/ are the host's "
+                        "own; take another name\n");
+        return MP_EXIT_USAGE;
+    }
+    if (make(path, name, &why)) {
+        fprintf(stderr, "moonpool new: %s\n", why.text);
+        return MP_EXIT_NO;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        printf("%s/%s\n", path, parts[i].path);
+    fprintf(stderr, "now try: moonpool test %s\n", path);
+    return MP_EXIT_DONE;
+}

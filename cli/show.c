@@ -1,0 +1,373 @@
+/*
+ * show.c - writes an outcome as text for people and as JSON for programs.
+ *
+ * Payloads are bytes: what isn't UTF-8 goes into JSON as base64 under another
+ * name, so that nothing is ever changed on its way to who looks at it.
+ */
+#include "cli/show.h"
+
+#include "core/base/base64.h"
+#include "core/base/utf8.h"
+#include "core/base/wire.h"
+#include "core/log.h"
+
+enum { SHOWN_DATA_MAX = 4096 }; /* bytes of a payload in a text line */
+
+void mp_show_duration(uint64_t ns, struct mp_buf *b)
+{
+    static const struct {
+        double unit;
+        const char *name;
+    } units[] = {{1e9, "s"}, {1e6, "ms"}, {1e3, "µs"}};
+
+    for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+        double n = (double)ns / units[i].unit;
+
+        if (n >= 0.9995) {
+            mp_buf_printf(b, n < 9.95 && i < 2 ? "%.1f %s" : "%.0f %s", n,
+                          units[i].name);
+            return;
+        }
+    }
+    mp_buf_printf(b, "%u ns", (unsigned)ns);
+}
+
+/* ---- JSON ---- */
+
+static void put_name(struct mp_buf *b, const char *name)
+{
+    mp_json_put_string(b, mp_slice_str(name));
+    mp_buf_put(b, ":", 1);
+}
+
+/* "NAME_base64":"..." */
+static void put_base64(struct mp_buf *b, const char *name, struct mp_slice data)
+{
+    char *room;
+
+    mp_buf_printf(b, "\"%s_base64\":\"", name);
+    room = mp_buf_room(b, mp_base64_size(data.len));
+    if (room) {
+        mp_base64_encode(data, room);
+        b->len += mp_base64_size(data.len);
+    }
+    mp_buf_put(b, "\"", 1);
+}
+
+/* "NAME":"text", or as base64 what isn't UTF-8. */
+static void put_bytes(struct mp_buf *b, const char *name, struct mp_slice data)
+{
+    if (!mp_utf8_valid(data)) {
+        put_base64(b, name, data);
+        return;
+    }
+    put_name(b, name);
+    mp_json_put_string(b, data);
+}
+
+/* Put text as the JSON value it is, in our own spelling; false: it is none. */
+static bool put_value(struct mp_buf *b, struct mp_slice text)
+{
+    struct mp_value_doc doc;
+    struct mp_why why;
+
+    if (mp_value_parse(&doc, text, &why))
+        return false;
+    mp_value_print(doc.root, b);
+    mp_value_fini(&doc);
+    return true;
+}
+
+static void put_pairs(struct mp_buf *b, const struct mp_pair *pairs, uint32_t n)
+{
+    mp_buf_put(b, "{", 1);
+    for (uint32_t i = 0; i < n; i++) {
+        if (i)
+            mp_buf_put(b, ",", 1);
+        mp_json_put_string(b, pairs[i].name);
+        mp_buf_put(b, ":", 1);
+        mp_json_put_string(b, pairs[i].value);
+    }
+    mp_buf_put(b, "}", 1);
+}
+
+/* How a payload is put: as its text where it is one, as the JSON value it is,
+ * or as base64. */
+enum spelling { AS_TEXT, AS_VALUE, AS_BASE64 };
+
+static void put_data(struct mp_buf *b, struct mp_slice data, enum spelling how)
+{
+    size_t mark = b->len;
+
+    if (how == AS_VALUE) {
+        put_name(b, "data");
+        if (put_value(b, data))
+            return;
+        b->len = mark;
+    }
+    if (how == AS_BASE64)
+        put_base64(b, "data", data);
+    else
+        put_bytes(b, "data", data);
+}
+
+static void put_effect(struct mp_buf *b, const struct mp_effect *e,
+                       enum spelling how)
+{
+    mp_buf_printf(b, "{\"kind\":\"publish\",\"topic\":");
+    mp_json_put_string(b, e->topic);
+    mp_buf_put(b, ",", 1);
+    put_data(b, e->data, how);
+    mp_buf_printf(b, ",\"qos\":%u,\"retain\":%s", (unsigned)e->qos,
+                  e->retain ? "true" : "false");
+    if (e->has_expiry)
+        mp_buf_printf(b, ",\"expiry\":%u", (unsigned)e->expiry_s);
+    if (e->n_properties) {
+        mp_buf_printf(b, ",\"properties\":");
+        put_pairs(b, e->properties, e->n_properties);
+    }
+    mp_buf_put(b, "}", 1);
+}
+
+/* As the n-th expected effect has its payload. */
+static enum spelling spelling_of(const struct mp_value *wanted, uint32_t n)
+{
+    const struct mp_value *data;
+
+    if (!wanted || wanted->kind != MP_VALUE_LIST || n >= wanted->n)
+        return AS_TEXT;
+    if (mp_value_get(wanted->items[n], "data_base64"))
+        return AS_BASE64;
+    data = mp_value_get(wanted->items[n], "data");
+    return data && data->kind != MP_VALUE_STRING ? AS_VALUE : AS_TEXT;
+}
+
+void mp_show_effects(const struct mp_outcome *out,
+                     const struct mp_value *wanted, struct mp_buf *b)
+{
+    struct mp_reader r = mp_reader(out->effects);
+    struct mp_pair pairs[MP_PAIRS_MAX];
+    struct mp_effect e;
+
+    mp_buf_put(b, "[", 1);
+    for (uint32_t i = 0; i < out->n_effects; i++) {
+        int rc = mp_read_effect(&r, &e, pairs);
+
+        MP_ASSERT(rc == 0);
+        if (i)
+            mp_buf_put(b, ",", 1);
+        put_effect(b, &e, spelling_of(wanted, i));
+    }
+    mp_buf_put(b, "]", 1);
+}
+
+void mp_show_result(const struct mp_outcome *out, bool as_value,
+                    struct mp_buf *b)
+{
+    bool json = out->result_kind == MP_RESULT_JSON || out->result_json;
+
+    if (out->result_kind == MP_RESULT_NONE) {
+        mp_json_put_null(b);
+    } else if (out->result_kind == MP_RESULT_REPLY) {
+        mp_buf_printf(b, "{\"status\":%u,", (unsigned)out->status);
+        put_data(b, out->result, json ? AS_VALUE : AS_TEXT);
+        mp_buf_put(b, "}", 1);
+    } else if ((json || as_value) && put_value(b, out->result)) {
+        return;
+    } else if (mp_utf8_valid(out->result)) {
+        mp_json_put_string(b, out->result);
+    } else {
+        mp_buf_put(b, "{", 1);
+        put_bytes(b, "data", out->result);
+        mp_buf_put(b, "}", 1);
+    }
+}
+
+static void put_logs(struct mp_buf *b, struct mp_slice logs, uint32_t n,
+                     bool *first)
+{
+    struct mp_reader r = mp_reader(logs);
+    struct mp_pair pairs[MP_PAIRS_MAX];
+    struct mp_log_line line;
+
+    while (n--) {
+        int rc = mp_read_log(&r, &line, pairs);
+
+        MP_ASSERT(rc == 0);
+        mp_buf_printf(b, "%s{\"level\":\"%s\",\"message\":", *first ? "" : ",",
+                      mp_level_name(line.level));
+        mp_json_put_string(b, line.message);
+        mp_buf_printf(b, ",\"fields\":");
+        put_pairs(b, line.fields, line.n_fields);
+        mp_buf_put(b, "}", 1);
+        *first = false;
+    }
+}
+
+static void put_text_or_null(struct mp_buf *b, struct mp_slice text)
+{
+    if (text.len)
+        mp_json_put_string(b, text);
+    else
+        mp_json_put_null(b);
+}
+
+void mp_show_json(const struct mp_shown *s, struct mp_buf *b)
+{
+    const struct mp_outcome *out = s->out;
+    bool first = true;
+
+    mp_buf_printf(b, "{\"outcome\":\"%s\",\"error\":", mp_kind_name(out->kind));
+    put_text_or_null(b, out->error);
+    mp_buf_printf(b, ",\"traceback\":");
+    put_text_or_null(b, out->traceback);
+    mp_buf_printf(b, ",\"result\":");
+    mp_show_result(out, false, b);
+    mp_buf_printf(b, ",\"effects\":");
+    mp_show_effects(out, NULL, b);
+    mp_buf_printf(b, ",\"log\":[");
+    put_logs(b, s->logs, s->n_logs, &first);
+    put_logs(b, out->logs, out->n_logs, &first);
+    mp_buf_printf(b, "],\"duration_us\":%.1f,\"memory_bytes\":%u}\n",
+                  (double)out->run_ns / 1e3, (unsigned)out->memory);
+}
+
+void mp_show_json_failure(struct mp_slice error, struct mp_buf *b)
+{
+    const struct mp_outcome out = {.kind = MP_OUT_ERROR, .error = error};
+
+    mp_show_json(&(struct mp_shown){.out = &out}, b);
+}
+
+/* ---- text ---- */
+
+/* Control bytes and bad UTF-8 escaped; quotes stay, as JSON has many. */
+static void put_clean(struct mp_buf *b, struct mp_slice s, size_t max)
+{
+    size_t from = 0, end = s.len < max ? s.len : max;
+
+    for (size_t i = 0; i <= end; i++) {
+        if (i < end && s.ptr[i] != '"' && s.ptr[i] != '\\')
+            continue;
+        mp_put_escaped(b, mp_slice(s.ptr + from, i - from), i - from);
+        if (i < end)
+            mp_buf_put(b, s.ptr + i, 1);
+        from = i + 1;
+    }
+    if (s.len > max)
+        mp_buf_put(b, "...", 3);
+}
+
+void mp_show_clean(struct mp_slice text, struct mp_buf *b)
+{
+    put_clean(b, text, SHOWN_DATA_MAX);
+}
+
+void mp_show_log_line(const struct mp_log_line *line, struct mp_buf *b)
+{
+    mp_buf_printf(b, "%-5s ", mp_level_name(line->level));
+    put_clean(b, line->message, SHOWN_DATA_MAX);
+    for (uint32_t i = 0; i < line->n_fields; i++) {
+        mp_buf_put(b, " ", 1);
+        put_clean(b, line->fields[i].name, SHOWN_DATA_MAX);
+        mp_buf_put(b, "=", 1);
+        put_clean(b, line->fields[i].value, SHOWN_DATA_MAX);
+    }
+}
+
+static void text_logs(struct mp_slice logs, uint32_t n, struct mp_buf *b)
+{
+    struct mp_reader r = mp_reader(logs);
+    struct mp_pair pairs[MP_PAIRS_MAX];
+    struct mp_log_line line;
+
+    while (n--) {
+        int rc = mp_read_log(&r, &line, pairs);
+
+        MP_ASSERT(rc == 0);
+        mp_buf_printf(b, "log      ");
+        mp_show_log_line(&line, b);
+        mp_buf_put(b, "\n", 1);
+    }
+}
+
+static void text_effects(const struct mp_outcome *out, struct mp_buf *b)
+{
+    struct mp_reader r = mp_reader(out->effects);
+    struct mp_pair pairs[MP_PAIRS_MAX];
+    struct mp_effect e;
+
+    for (uint32_t i = 0; i < out->n_effects; i++) {
+        int rc = mp_read_effect(&r, &e, pairs);
+
+        MP_ASSERT(rc == 0);
+        mp_buf_printf(b, "publish  ");
+        put_clean(b, e.topic, MP_TOPIC_MAX);
+        mp_buf_printf(b, "  qos %u%s  ", (unsigned)e.qos,
+                      e.retain ? " retain" : "");
+        put_clean(b, e.data, SHOWN_DATA_MAX);
+        mp_buf_put(b, "\n", 1);
+    }
+}
+
+/* Lines, each behind indent; control bytes escaped, line ends kept. */
+static void text_lines(struct mp_slice text, const char *indent,
+                       struct mp_buf *b)
+{
+    while (text.len) {
+        const char *end = memchr(text.ptr, '\n', text.len);
+        size_t len = end ? (size_t)(end - text.ptr) : text.len;
+        size_t blank = 0;
+
+        while (blank < len && (text.ptr[blank] == '\t'))
+            blank++;
+        mp_buf_printf(b, "%s%s", indent, blank ? "\t" : "");
+        put_clean(b, mp_slice(text.ptr + blank, len - blank), MP_TRACEBACK_MAX);
+        mp_buf_put(b, "\n", 1);
+        len += end != NULL;
+        text = mp_slice(text.ptr + len, text.len - len);
+    }
+}
+
+/* "512 KB", "1 MB"; of what is used the next whole one. */
+static void put_size(uint64_t bytes, struct mp_buf *b)
+{
+    if (bytes >= 1 << 20 && bytes % (1 << 20) == 0)
+        mp_buf_printf(b, "%u MB", (unsigned)(bytes >> 20));
+    else
+        mp_buf_printf(b, "%u KB", (unsigned)((bytes + 1023) >> 10));
+}
+
+void mp_show_text(const struct mp_shown *s, struct mp_buf *b)
+{
+    const struct mp_outcome *out = s->out;
+
+    mp_buf_printf(b, "%s  ", mp_kind_name(out->kind));
+    if (out->run_ns)
+        mp_show_duration(out->run_ns, b);
+    else
+        mp_buf_printf(b, "while loading");
+    mp_buf_printf(b, " (start ");
+    mp_show_duration(s->start_ns, b);
+    mp_buf_put(b, ")", 1);
+    if (out->memory && s->fn) {
+        mp_buf_printf(b, ", ");
+        put_size(out->memory, b);
+        mp_buf_printf(b, " of ");
+        put_size(s->fn->memory, b);
+    }
+    mp_buf_put(b, "\n", 1);
+    text_logs(s->logs, s->n_logs, b);
+    text_logs(out->logs, out->n_logs, b);
+    if (out->logs_cut)
+        mp_buf_printf(b, "log      %u more lines are past log_bytes\n",
+                      (unsigned)out->logs_cut);
+    text_effects(out, b);
+    if (out->result_kind != MP_RESULT_NONE) {
+        mp_buf_printf(b, "result   ");
+        mp_show_result(out, false, b);
+        mp_buf_put(b, "\n", 1);
+    }
+    text_lines(out->error, "", b);
+    text_lines(out->traceback, "\t", b);
+}

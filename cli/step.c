@@ -1,0 +1,420 @@
+/*
+ * step.c - reads an event member by member, then lets the patterns of the
+ * function decide what it is.
+ *
+ * What the patterns bind is computed here and never taken from the text:
+ * params and key of an event that was copied from a gateway may stand in it,
+ * but a changed pattern must show.
+ */
+#include "cli/step.h"
+
+#include <stdlib.h>
+
+#include "cli/when.h"
+#include "core/base/base64.h"
+#include "core/base/text.h"
+
+enum { WORDS_MAX = 48 };
+
+static const char *const event_words[] = {
+    "id",
+    "type",
+    "source",
+    "subject",
+    "time",
+    "scheduled",
+    "trigger",
+    "key",
+    "params",
+    "attempt",
+    "data",
+    "data_base64",
+    "datacontenttype",
+    "topic",
+    "qos",
+    "retained",
+    "properties",
+    "expiry",
+    "traceparent",
+};
+
+/* They belong to what this version doesn't have yet. */
+static const char *const later_words[] = {
+    "method",   "path",   "query", "headers", "peer",
+    "identity", "missed", "alarm", "events",
+};
+
+static bool among(struct mp_slice word, const char *const *words, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (mp_slice_is(word, words[i]))
+            return true;
+    }
+    return false;
+}
+
+static int unknown(struct mp_slice name, const char *where,
+                   const char *const *words, size_t n, struct mp_why *why)
+{
+    const char *near = mp_nearest(name, words, n);
+
+    name = mp_cut(name, 60);
+    return mp_why_set(why, MP_EPARSE, "unknown member '%.*s' in %s%s%s%s",
+                      MP_FMT(name), where, near ? "; did you mean '" : "",
+                      near ? near : "", near ? "'?" : "");
+}
+
+int mp_step_members(const struct mp_value *v, const char *where,
+                    const char *const *words, struct mp_why *why)
+{
+    size_t n = 0;
+
+    if (v->kind != MP_VALUE_OBJECT)
+        return mp_why_set(why, MP_EPARSE, "%s is %s, not an object", where,
+                          mp_value_kind_name(v));
+    while (words[n])
+        n++;
+    for (size_t i = 0; i < v->n; i++) {
+        if (!among(v->items[i]->name, words, n))
+            return unknown(v->items[i]->name, where, words, n, why);
+    }
+    return 0;
+}
+
+static int check_members(const struct mp_value *v, const char *const *allowed,
+                         struct mp_why *why)
+{
+    const char *words[WORDS_MAX + 1];
+    size_t n = 0;
+
+    if (v->kind != MP_VALUE_OBJECT)
+        return mp_why_set(why, MP_EPARSE, "an event is an object, not %s",
+                          mp_value_kind_name(v));
+    for (; n < ARRAY_LEN(event_words); n++)
+        words[n] = event_words[n];
+    for (; allowed && *allowed; allowed++) {
+        MP_ASSERT(n < WORDS_MAX);
+        words[n++] = *allowed;
+    }
+    words[n] = NULL;
+    for (size_t i = 0; i < v->n; i++) {
+        struct mp_slice name = v->items[i]->name;
+
+        if (among(name, later_words, ARRAY_LEN(later_words)))
+            return mp_why_set(why, MP_EPARSE,
+                              "'%.*s' belongs to a kind of trigger that this "
+                              "version doesn't have",
+                              MP_FMT(name));
+    }
+    return mp_step_members(v, "the event", words, why);
+}
+
+/* ---- members ---- */
+
+/* A string member; absent leaves s alone. */
+static int get_text(const struct mp_value *v, const char *name,
+                    struct mp_slice *s, struct mp_why *why)
+{
+    const struct mp_value *m = mp_value_get(v, name);
+
+    if (!m || m->kind == MP_VALUE_NULL)
+        return 0;
+    if (m->kind != MP_VALUE_STRING)
+        return mp_why_set(why, MP_EPARSE, "%s is %s, not a string", name,
+                          mp_value_kind_name(m));
+    *s = m->text;
+    return 0;
+}
+
+static int get_number(const struct mp_value *v, const char *name, int64_t least,
+                      int64_t most, int64_t *number, struct mp_why *why)
+{
+    const struct mp_value *m = mp_value_get(v, name);
+
+    if (!m || m->kind == MP_VALUE_NULL)
+        return 0;
+    if (m->kind != MP_VALUE_INT || m->integer < least || m->integer > most)
+        return mp_why_set(why, MP_EPARSE,
+                          "%s is not a whole number from %lld to %lld", name,
+                          (long long)least, (long long)most);
+    *number = m->integer;
+    return 0;
+}
+
+static int get_when(const struct mp_value *v, const char *name, int64_t *us,
+                    struct mp_why *why)
+{
+    struct mp_slice text = {0};
+    int rc = get_text(v, name, &text, why);
+
+    if (rc == 0 && text.ptr) {
+        rc = mp_when_parse(text, us, why);
+        if (rc)
+            mp_why_wrap(why, "%s", name);
+    }
+    return rc;
+}
+
+static int get_properties(struct mp_step *step, const struct mp_value *v,
+                          struct mp_why *why)
+{
+    const struct mp_value *m = mp_value_get(v, "properties");
+
+    if (!m || m->kind == MP_VALUE_NULL)
+        return 0;
+    if (m->kind != MP_VALUE_OBJECT || m->n > MP_PAIRS_MAX)
+        return mp_why_set(why, MP_EPARSE,
+                          "properties is not an object of at most %d members",
+                          MP_PAIRS_MAX);
+    for (size_t i = 0; i < m->n; i++) {
+        if (m->items[i]->kind != MP_VALUE_STRING)
+            return mp_why_set(why, MP_EPARSE, "properties.%.*s: not a string",
+                              MP_FMT(m->items[i]->name));
+        step->properties[i] =
+            (struct mp_pair){m->items[i]->name, m->items[i]->text};
+    }
+    step->event.properties = step->properties;
+    step->event.n_properties = (uint32_t)m->n;
+    return 0;
+}
+
+static int get_data(struct mp_step *step, const struct mp_value *v,
+                    struct mp_why *why)
+{
+    const struct mp_value *data = mp_value_get(v, "data");
+    struct mp_slice coded = {0};
+    size_t len, bad;
+    char *room;
+    int rc = get_text(v, "data_base64", &coded, why);
+
+    if (rc)
+        return rc;
+    if (data && coded.ptr)
+        return mp_why_set(why, MP_EPARSE,
+                          "data and data_base64 can't both be given");
+    if (coded.ptr) {
+        room = mp_buf_room(&step->data, coded.len / 4 * 3 + 2);
+        if (!room)
+            return mp_why_set(why, MP_ERANGE, "data_base64 is too long");
+        if (mp_base64_decode(coded, room, &len, &bad))
+            return mp_why_set(why, MP_EPARSE,
+                              "data_base64: not base64 at byte %zu", bad + 1);
+        step->data.len = len;
+    } else if (data && data->kind == MP_VALUE_STRING) {
+        mp_buf_slice(&step->data, data->text);
+    } else if (data) {
+        mp_value_print(data, &step->data);
+    }
+    if (step->data.full)
+        return mp_why_set(why, MP_ERANGE, "data is too long");
+    step->event.data = mp_buf_bytes(&step->data);
+    return 0;
+}
+
+static int get_members(struct mp_step *step, const struct mp_value *v,
+                       struct mp_why *why)
+{
+    struct mp_event *e = &step->event;
+    const struct mp_value *retained = mp_value_get(v, "retained");
+    int64_t attempt = 1, qos = 1, expiry = -1;
+    struct mp_slice type = MP_S("mqtt");
+    int rc;
+
+    if ((rc = get_text(v, "type", &type, why)) ||
+        (rc = get_text(v, "id", &e->id, why)) ||
+        (rc = get_text(v, "source", &e->source, why)) ||
+        (rc = get_text(v, "topic", &e->topic, why)) ||
+        (rc = get_text(v, "trigger", &e->trigger, why)) ||
+        (rc = get_text(v, "datacontenttype", &e->datacontenttype, why)) ||
+        (rc = get_text(v, "traceparent", &e->traceparent, why)) ||
+        (rc = get_when(v, "time", &e->time_us, why)) ||
+        (rc = get_when(v, "scheduled", &e->scheduled_us, why)) ||
+        (rc = get_number(v, "attempt", 1, UINT32_MAX, &attempt, why)) ||
+        (rc = get_number(v, "qos", 0, 1, &qos, why)) ||
+        (rc = get_number(v, "expiry", 0, UINT32_MAX, &expiry, why)) ||
+        (rc = get_properties(step, v, why)))
+        return rc;
+    if (!mp_slice_is(type, "mqtt"))
+        return mp_why_set(why, MP_EPARSE,
+                          "type '%.*s': this version has mqtt only",
+                          MP_FMT(mp_cut(type, 40)));
+    if (retained && retained->kind != MP_VALUE_BOOL)
+        return mp_why_set(why, MP_EPARSE, "retained is true or false");
+    if (e->id.len > MP_EVENT_ID_MAX)
+        return mp_why_set(why, MP_ERANGE, "id is longer than %d bytes",
+                          MP_EVENT_ID_MAX);
+    e->attempt = (uint32_t)attempt;
+    e->qos = (uint8_t)qos;
+    e->has_expiry = expiry >= 0;
+    e->expiry_s = expiry >= 0 ? (uint32_t)expiry : 0;
+    e->retained = retained && retained->yes;
+    return 0;
+}
+
+/* ---- which trigger ---- */
+
+static bool matches(const struct mp_trigger *t, struct mp_step *step)
+{
+    for (unsigned i = 0; i < t->n_patterns; i++) {
+        if (mp_pattern_match(&t->patterns[i], step->event.topic, step->params,
+                             &step->event.n_params))
+            return true;
+    }
+    return false;
+}
+
+/* The one that was named, or all in file order; NULL: none matches. */
+static const struct mp_trigger *match(const struct mp_function *fn,
+                                      const struct mp_trigger *named,
+                                      struct mp_step *step)
+{
+    for (unsigned i = 0; i < fn->n_triggers; i++) {
+        const struct mp_trigger *t = &fn->triggers[i];
+
+        if ((!named || t == named) && t->kind == MP_TRIGGER_MQTT &&
+            matches(t, step))
+            return t;
+    }
+    return NULL;
+}
+
+/* A topic for who gave none: the pattern itself, if it is one. */
+static int invent_topic(struct mp_step *step, const struct mp_function *fn,
+                        const struct mp_trigger *t, struct mp_why *why)
+{
+    const struct mp_pattern *p = &t->patterns[0];
+
+    if (mp_ends(mp_slice_str(fn->path), ".lua")) {
+        step->event.topic = MP_S("invoke");
+        return 0;
+    }
+    for (unsigned i = 0; i < p->n_levels; i++) {
+        if (p->levels[i].kind != MP_LEVEL_LITERAL)
+            return mp_why_set(
+                why, MP_ENONE,
+                "trigger '%s' takes many topics (mqtt = %s); "
+                "say which one came: --topic, or topic in the event",
+                t->name, p->text);
+    }
+    step->event.topic = mp_slice_str(p->text);
+    return 0;
+}
+
+static int no_trigger(const struct mp_function *fn, struct mp_slice name,
+                      struct mp_why *why)
+{
+    const char *words[MP_TRIGGERS_MAX], *near;
+
+    for (unsigned i = 0; i < fn->n_triggers; i++)
+        words[i] = fn->triggers[i].name;
+    near = mp_nearest(name, words, fn->n_triggers);
+    return mp_why_set(why, MP_ENONE, "'%s' has no trigger '%.*s'%s%s%s",
+                      fn->name, MP_FMT(mp_cut(name, 40)),
+                      near ? "; did you mean '" : "", near ? near : "",
+                      near ? "'?" : "");
+}
+
+static int find_trigger(struct mp_step *step, const struct mp_function *fn,
+                        const struct mp_trigger **found, struct mp_why *why)
+{
+    struct mp_event *e = &step->event;
+    const struct mp_trigger *named = NULL;
+    int rc;
+
+    if (e->trigger.ptr) {
+        named = mp_function_trigger(fn, e->trigger);
+        if (!named)
+            return no_trigger(fn, e->trigger, why);
+        if (named->kind != MP_TRIGGER_MQTT)
+            return mp_why_set(why, MP_ENONE,
+                              "trigger '%s' isn't mqtt; this version has mqtt "
+                              "only",
+                              named->name);
+    }
+    if (!fn->n_triggers)
+        return mp_why_set(why, MP_ENONE, "'%s' has no trigger", fn->name);
+    if (!e->topic.ptr) {
+        rc = invent_topic(step, fn, named ? named : &fn->triggers[0], why);
+        if (rc)
+            return rc;
+    }
+    *found = match(fn, named, step);
+    if (*found)
+        return 0;
+    return mp_why_set(why, MP_ENONE, "topic '%.*s' matches no trigger%s%s%s",
+                      MP_FMT(mp_cut(e->topic, 120)), named ? " '" : "",
+                      named ? named->name : "", named ? "'" : "");
+}
+
+/* What the host does between the trigger and the run. */
+static int take_in(struct mp_step *step, const struct mp_function *fn,
+                   const struct mp_trigger *t, struct mp_why *why)
+{
+    struct mp_event *e = &step->event;
+    int len;
+
+    e->trigger = mp_slice_str(t->name);
+    e->format = t->format;
+    e->params = step->params;
+    if (e->data.len > t->max_payload)
+        return mp_why_set(why, MP_ERANGE,
+                          "a payload of %zu bytes is dropped: trigger '%s' "
+                          "takes %u",
+                          e->data.len, t->name, (unsigned)t->max_payload);
+    if (e->retained && !t->retained)
+        return mp_why_set(why, MP_EDENY,
+                          "a retained message is skipped: trigger '%s' has "
+                          "retained = no",
+                          t->name);
+    if (!fn->has_state || !fn->state_key)
+        return 0;
+    len = mp_function_key(fn, e->params, e->n_params, step->key);
+    if (len < 0)
+        return mp_why_set(why, len,
+                          "the actor key (%s) can't be made of '%.*s'",
+                          fn->state_key, MP_FMT(mp_cut(e->topic, 120)));
+    e->key = mp_slice(step->key, (size_t)len);
+    e->has_key = true;
+    return 0;
+}
+
+int mp_step_read(struct mp_step *step, const struct mp_function *fn,
+                 const struct mp_value *value,
+                 const struct mp_step_defaults *defaults,
+                 const char *const *allowed, struct mp_why *why)
+{
+    struct mp_event *e = &step->event;
+    const struct mp_trigger *trigger = NULL;
+    int rc;
+
+    *step = (struct mp_step){.event = {.type = MP_EVENT_MQTT,
+                                       .id = mp_slice_str(defaults->id),
+                                       .source = MP_S("mqtt://127.0.0.1:1883"),
+                                       .time_us = defaults->time_us,
+                                       .attempt = 1,
+                                       .qos = 1,
+                                       .data = MP_S("")}};
+    mp_buf_init(&step->data, MP_FUNCTION_BYTES_MAX);
+    if (value && ((rc = check_members(value, allowed, why)) ||
+                  (rc = get_members(step, value, why)) ||
+                  (rc = get_data(step, value, why))))
+        return rc;
+    if (defaults->topic.ptr)
+        e->topic = defaults->topic;
+    if (defaults->trigger.ptr)
+        e->trigger = defaults->trigger;
+    if (defaults->data.ptr)
+        e->data = defaults->data;
+    if (e->topic.ptr && (rc = mp_topic_check(e->topic, why)))
+        return rc;
+    rc = find_trigger(step, fn, &trigger, why);
+    if (rc)
+        return rc;
+    e->subject = e->topic;
+    return take_in(step, fn, trigger, why);
+}
+
+void mp_step_fini(struct mp_step *step)
+{
+    mp_buf_fini(&step->data);
+}

@@ -1,0 +1,248 @@
+/*
+ * watch.c - inotify through libuv, a short silence, then the tests.
+ *
+ * Editors save in several steps, so a change only starts a timer; each
+ * further one starts it again.  Then the changed directories are tested one
+ * after the other.
+ */
+#include "cli/watch.h"
+
+#include <dirent.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/base/list.h"
+#include "core/base/why.h"
+#include "core/log.h"
+
+enum { SILENCE_MS = 150 };
+
+struct dir {
+    struct mp_link link;
+    char *path;
+    uv_fs_event_t *event;
+    bool changed, failing;
+};
+
+static struct {
+    bool open;
+    uv_loop_t *loop;
+    char *functions;
+    void (*rescan)(void);
+    uv_fs_event_t root;
+    uv_timer_t silence;
+    struct mp_link dirs;
+    uv_process_t test;
+    struct dir *testing;
+} watch;
+
+static void free_handle(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+static void on_change(uv_fs_event_t *event, const char *name, int events,
+                      int status);
+
+static struct dir *dir_of(const char *path)
+{
+    mp_list_each (at, &watch.dirs) {
+        struct dir *d = mp_of(at, struct dir, link);
+
+        if (strcmp(d->path, path) == 0)
+            return d;
+    }
+    return NULL;
+}
+
+static void dir_drop(struct dir *d)
+{
+    mp_list_unlink(&d->link);
+    uv_close((uv_handle_t *)d->event, free_handle);
+    free(d->path);
+    free(d);
+}
+
+static void dir_add(const char *path)
+{
+    struct dir *d = mp_zalloc(sizeof *d);
+    int rc;
+
+    d->path = mp_strndup(path, strlen(path));
+    d->event = mp_zalloc(sizeof *d->event);
+    d->changed = true;
+    mp_list_append(&watch.dirs, &d->link);
+    uv_fs_event_init(watch.loop, d->event);
+    rc = uv_fs_event_start(d->event, on_change, path, 0);
+    if (rc)
+        mp_log(MP_WARN, "watch", NULL, "can't watch %s: %s", path,
+               uv_strerror(rc));
+}
+
+/* Follow directories as they come and go. */
+static void look_around(bool changed)
+{
+    DIR *root = opendir(watch.functions);
+    struct dirent *entry;
+    struct stat st;
+    char path[PATH_MAX];
+
+    mp_list_each_safe (at, &watch.dirs) {
+        struct dir *d = mp_of(at, struct dir, link);
+
+        if (d != watch.testing && stat(d->path, &st))
+            dir_drop(d);
+    }
+    while (root && (entry = readdir(root))) {
+        snprintf(path, sizeof path, "%s/%s", watch.functions, entry->d_name);
+        if (entry->d_name[0] == '.' || stat(path, &st) ||
+            !S_ISDIR(st.st_mode) || dir_of(path))
+            continue;
+        dir_add(path);
+        if (!changed) /* what was there at the start is live already */
+            dir_of(path)->changed = false;
+    }
+    if (root)
+        closedir(root);
+}
+
+static void test_next(void);
+
+static void on_tested(uv_process_t *process, int64_t status, int signal_number)
+{
+    struct dir *d = watch.testing;
+
+    uv_close((uv_handle_t *)process, NULL);
+    watch.testing = NULL;
+    d->failing = status || signal_number;
+    if (d->failing)
+        mp_log(MP_ERROR, "watch", NULL,
+               "%s: its tests fail; what was live stays", d->path);
+    test_next();
+}
+
+static const char *moonpool(void)
+{
+    static char path[PATH_MAX];
+    ssize_t len = readlink("/proc/self/exe", path, sizeof path - 16);
+
+    if (len <= 0)
+        return "moonpool";
+    path[len] = '\0';
+    strcpy(strrchr(path, '/') + 1, "moonpool");
+    return path;
+}
+
+static bool test_start(struct dir *d)
+{
+    char program[PATH_MAX], verb[] = "test";
+    char *argv[] = {program, verb, d->path, NULL};
+    uv_stdio_container_t io[3] = {
+        {.flags = UV_IGNORE},
+        {.flags = UV_INHERIT_FD, .data.fd = STDERR_FILENO},
+        {.flags = UV_INHERIT_FD, .data.fd = STDERR_FILENO},
+    };
+    uv_process_options_t options = {
+        .exit_cb = on_tested,
+        .file = program,
+        .args = argv,
+        .stdio = io,
+        .stdio_count = 3,
+    };
+    int rc;
+
+    snprintf(program, sizeof program, "%s", moonpool());
+    rc = uv_spawn(watch.loop, &watch.test, &options);
+    if (rc == 0)
+        return true;
+    mp_log(MP_WARN, "watch", NULL, "can't run the tests of %s: %s", d->path,
+           uv_strerror(rc));
+    uv_close((uv_handle_t *)&watch.test, NULL);
+    return false;
+}
+
+static void test_next(void)
+{
+    mp_list_each (at, &watch.dirs) {
+        struct dir *d = mp_of(at, struct dir, link);
+
+        if (!d->changed)
+            continue;
+        d->changed = false;
+        d->failing = false;
+        watch.testing = d;
+        if (test_start(d))
+            return;
+        watch.testing = NULL;
+    }
+    if (watch.open)
+        watch.rescan();
+}
+
+static void on_silence(uv_timer_t *timer)
+{
+    if (watch.testing) { /* again, when that is over */
+        uv_timer_start(timer, on_silence, SILENCE_MS, 0);
+        return;
+    }
+    look_around(true);
+    test_next();
+}
+
+static void on_change(uv_fs_event_t *event, const char *name, int events,
+                      int status)
+{
+    (void)events;
+    (void)status;
+    if (name && (name[0] == '.' || name[strlen(name) - 1] == '~'))
+        return; /* an editor's own files */
+    mp_list_each (at, &watch.dirs) {
+        struct dir *d = mp_of(at, struct dir, link);
+
+        if (d->event == event)
+            d->changed = true;
+    }
+    uv_timer_start(&watch.silence, on_silence, SILENCE_MS, 0);
+}
+
+void mp_watch_open(uv_loop_t *loop, const char *functions, void (*rescan)(void))
+{
+    int rc;
+
+    watch.open = true;
+    watch.loop = loop;
+    watch.rescan = rescan;
+    watch.functions = mp_strndup(functions, strlen(functions));
+    mp_list_init(&watch.dirs);
+    uv_timer_init(loop, &watch.silence);
+    uv_fs_event_init(loop, &watch.root);
+    rc = uv_fs_event_start(&watch.root, on_change, functions, 0);
+    if (rc)
+        mp_log(MP_WARN, "watch", NULL, "can't watch %s: %s", functions,
+               uv_strerror(rc));
+    look_around(false);
+}
+
+void mp_watch_close(void)
+{
+    if (!watch.open)
+        return;
+    watch.open = false;
+    while (!mp_list_empty(&watch.dirs))
+        dir_drop(mp_of(watch.dirs.next, struct dir, link));
+    uv_close((uv_handle_t *)&watch.silence, NULL);
+    uv_close((uv_handle_t *)&watch.root, NULL);
+    free(watch.functions);
+}
+
+bool mp_watch_holds(const char *path)
+{
+    const struct dir *d = watch.open ? dir_of(path) : NULL;
+
+    return d && d->failing;
+}

@@ -1,0 +1,348 @@
+#!/usr/bin/env bash
+# run.sh - make bench: what moonpool costs, each row beside its ceiling.
+#
+#   tests/bench/run.sh BUILD
+#
+# Medians of MOONPOOL_BENCH_RUNS (7) runs.  Runs of moonpool and of what it
+# is compared to alternate, and who begins changes from run to run, so that a
+# machine that gets slower gets slower for all; the ratio is the median of
+# the ratios of the pairs.  Every MQTT run has a broker of its own on a free
+# loopback port, started for it: max_queued_messages 0 (at 1000 mosquitto
+# drops silently), max_inflight_messages 1000, persistence false.
+#
+# Rows, as TAB-separated lines in build/bench/rows and then as the table and
+# build/bench.json:  NAME UNIT VALUE MIN MAX CEILING RATIO WANTED
+# MOONPOOL_BENCH_ONLY=fresh,pipeline,mqtt,steady,footprint runs only these.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+. tests/lib.sh
+export LC_ALL=C
+
+build=${1:?usage: run.sh BUILD}
+runs=${MOONPOOL_BENCH_RUNS:-7}
+only=${MOONPOOL_BENCH_ONLY:-fresh,pipeline,mqtt,steady,footprint}
+work=$build/bench/work
+rows=$build/bench/rows
+count=100000
+modes=(loop own gather)
+failed=0
+rm -rf "$work"
+mkdir -p "$work"
+: >"$rows"
+
+say() { echo "bench: $*" >&2; }
+lost() {
+    say "$*"
+    failed=1
+}
+
+# ---- numbers ----
+
+# median/least/most of the numbers on stdin
+spread() {
+    sort -g | awk '{v[NR] = $1} END {
+        if (!NR) exit
+        m = NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2
+        print m, v[1], v[NR] }'
+}
+
+# row NAME UNIT "VALUE MIN MAX" CEILING RATIO WANTED
+row() {
+    local value min max
+    read -r value min max <<<"$3"
+    printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$1" "$2" "${value:--}" \
+        "${min:--}" "${max:--}" "${4:--}" "${5:--}" "${6:--}" >>"$rows"
+}
+
+# field NAME: of the flat JSON object on stdin
+field() { sed -n "s/.*\"$1\": *\([-0-9.e+]*\).*/\1/p" | tail -n 1; }
+
+# word NAME: a text of such an object
+word() { sed -n "s/.*\"$1\": *\"\([^\"]*\)\".*/\1/p"; }
+
+# Processor time of a process and its children (the workers) in seconds.
+cpu_of() {
+    local pid
+    for pid in "$1" $(children "$1"); do
+        cat /proc/"$pid"/task/*/schedstat
+    done 2>/dev/null | awk '{s += $1} END {printf "%.6f\n", s / 1e9}'
+}
+children() {
+    awk -v p="$1" 'FNR == 1 {
+        pid = $1; sub(/^.*\) /, ""); if ($2 == p) print pid }' \
+        /proc/[0-9]*/stat 2>/dev/null
+}
+
+# ---- one run behind a broker ----
+
+broker() {
+    start_broker "$work/broker" "max_queued_messages 0" \
+        "max_inflight_messages 1000" "persistence false"
+}
+
+only_overheat() {
+    rm -rf "$work/functions"
+    mkdir -p "$work/functions"
+    cp -r examples/overheat "$work/functions/"
+}
+
+# subject NAME: starts moonpool or a mode of the ceiling; its id in SUBJECT.
+subject() {
+    : >"$work/subject.log"
+    if [ "$1" = moonpool ]; then
+        rm -rf "$work/data"
+        only_overheat
+        start SUBJECT "$build/moonpool" run --functions "$work/functions" \
+            --data "$work/data" --mqtt "$URL" --workers 1 \
+            --log-format text >"$work/subject.log" 2>&1
+    else
+        start SUBJECT "$build/bench/ceiling" "$PORT" "$1" \
+            >"$work/subject.log" 2>&1
+    fi
+    until_true 10 subject_decided
+    grep -qw ready "$work/subject.log" && return
+    lost "$1 does not get ready:"
+    cat "$work/subject.log" >&2
+    return 1
+}
+subject_decided() {
+    grep -qw ready "$work/subject.log" || not runs "$SUBJECT"
+}
+
+# watcher COMMAND...: the alerts program, once it has subscribed.
+watcher() {
+    : >"$work/alerts.log"
+    start WATCHER "$build/bench/alerts" "$PORT" "$@" >"$work/alerts.log" 2>&1
+    until_true 10 grep -qw ready "$work/alerts.log"
+}
+
+# flood NAME: count readings as fast as they go.  Appends to NAME.rate
+# (readings/s) and NAME.cpu (seconds per 100,000).
+flood() {
+    local name=$1 before after got
+    broker || return 1
+    subject "$name" || return 1
+    watcher count $((count / 10)) || return 1
+    before=$(cpu_of "$SUBJECT")
+    "$build/sensors" --mqtt "$URL" --devices 100 --count "$count" \
+        >"$work/sensors.log" 2>&1 || lost "sensors failed, see $work/sensors.log"
+    wait "$WATCHER"
+    after=$(cpu_of "$SUBJECT")
+    got=$(field received <"$work/alerts.log")
+    [ "${got:-0}" -eq $((count / 10)) ] ||
+        lost "$name: ${got:-0} alerts of $((count / 10))"
+    field seconds <"$work/alerts.log" |
+        awk -v n="$count" '{printf "%.0f\n", n / $1}' >>"$work/$name.rate"
+    awk -v a="$before" -v b="$after" 'BEGIN {print b - a}' >>"$work/$name.cpu"
+    field duplicates <"$work/alerts.log" >>"$work/$name.duplicates"
+    end_all
+}
+
+# steady NAME: 2,000 readings/s for 5 s.  NAME.p50 and NAME.p99, ms.
+steady() {
+    local name=$1 p
+    broker || return 1
+    subject "$name" || return 1
+    watcher steady 2000 5 || return 1
+    wait "$WATCHER"
+    for p in p50 p99; do
+        field "${p}_us" <"$work/alerts.log" |
+            awk '{printf "%.3f\n", $1 / 1000}' >>"$work/$name.$p"
+    done
+    [ "$(field received <"$work/alerts.log")" -eq 1000 ] ||
+        lost "$name: alerts are missing at a steady rate"
+    end_all
+}
+
+# all FUNCTION RUN: moonpool and the modes, beginning with another each run.
+all() {
+    local what=$1 run=$2 names=(moonpool "${modes[@]}") i
+    for i in "${!names[@]}"; do
+        "$what" "${names[(i + run) % ${#names[@]}]}" || {
+            lost "${names[(i + run) % ${#names[@]}]}: run $run is missing"
+            end_all
+        }
+    done
+}
+
+# against METRIC best: the best mode of a metric, by its median.
+best_mode() {
+    local metric=$1 order=$2 mode
+    for mode in "${modes[@]}"; do
+        [ -s "$work/$mode.$metric" ] || continue
+        echo "$(spread <"$work/$mode.$metric" | cut -d' ' -f1) $mode"
+    done | sort -g "$order" | head -n 1 | cut -d' ' -f2
+}
+
+# Median of the paired ratios of moonpool to a mode.
+ratio() {
+    paste "$work/moonpool.$1" "$work/$2.$1" |
+        awk 'NF == 2 && $2 > 0 {printf "%.3f\n", $1 / $2}' | spread |
+        cut -d' ' -f1
+}
+
+# compared NAME UNIT METRIC MODE WANTED
+compared() {
+    [ -s "$work/moonpool.$3" ] || return
+    row "$1 (ceiling: $4)" "$2" "$(spread <"$work/moonpool.$3")" \
+        "$(spread <"$work/$4.$3" | cut -d' ' -f1)" "$(ratio "$3" "$4")" "$5"
+}
+
+# ---- the parts ----
+
+part_mqtt() {
+    local run best
+    say "MQTT: $count readings through overheat, $runs runs each of moonpool, ${modes[*]}"
+    for ((run = 0; run < runs; run++)); do all flood "$run"; done
+    best=$(best_mode rate -r)
+    [ -n "$best" ] || return
+    compared "MQTT rate" "readings/s" rate "$best" ">= 0.9"
+    best=$(best_mode cpu -s)
+    compared "MQTT processor time, host and workers" "s per 100,000" cpu \
+        "$best" "<= 1.3"
+    for best in "${modes[@]}"; do
+        row "  ceiling $best, rate" "readings/s" "$(spread <"$work/$best.rate")"
+        row "  ceiling $best, processor time" "s per 100,000" \
+            "$(spread <"$work/$best.cpu")"
+    done
+}
+
+part_steady() {
+    local run best
+    say "latency at a steady 2,000 readings/s"
+    for ((run = 0; run < runs; run++)); do all steady "$run"; done
+    best=$(best_mode p50 -s)
+    [ -n "$best" ] || return
+    compared "steady 2,000/s, p50" ms p50 "$best" -
+    compared "steady 2,000/s, p99" ms p99 "$best" -
+}
+
+# Fresh states: each run measures its own pairs, interleaved; a row of its
+# table is a line of JSON with these very names.
+part_fresh() {
+    local line name
+    say "fresh state"
+    "$build/bench/fresh" --json --runs "$runs" >"$work/fresh" || {
+        lost "fresh failed"
+        return
+    }
+    grep '"name"' "$work/fresh" | while read -r line; do
+        name=$(word name <<<"$line")
+        row "$name" "$(word unit <<<"$line")" \
+            "$(field median <<<"$line") $(field min <<<"$line") $(field max <<<"$line")" \
+            "$(field ceiling <<<"$line")" "$(field ratio <<<"$line")" \
+            "$(word wanted <<<"$line")"
+    done
+}
+
+# The host's whole path without a broker, one worker.
+part_pipeline() {
+    local run
+    say "pipeline: host and one worker, without a broker"
+    only_overheat
+    for ((run = 0; run < runs; run++)); do
+        "$build/bench/pipeline" --json --events 300000 --workers 1 \
+            --functions "$work/functions" >"$work/pipeline.log" || {
+            lost "pipeline failed"
+            return
+        }
+        field rate <"$work/pipeline.log" >>"$work/pipeline.rate"
+        field cpu_per_100k <"$work/pipeline.log" >>"$work/pipeline.cpu"
+    done
+    row "pipeline, 1 worker" "invocations/s" \
+        "$(spread <"$work/pipeline.rate")" - - ">= 300,000"
+    row "pipeline, processor time" "s per 100,000" \
+        "$(spread <"$work/pipeline.cpu")"
+}
+
+# exec to `ready`, then the memory of what does nothing.
+part_footprint() {
+    local run begin pid file
+    say "footprint"
+    for ((run = 0; run < runs; run++)); do
+        broker || return
+        begin=$(date +%s%N)
+        subject moonpool || return
+        echo $((($(date +%s%N) - begin) / 1000)) |
+            awk '{printf "%.1f\n", $1 / 1000}' >>"$work/ready"
+        sleep 1
+        memory host "$SUBJECT"
+        pid=$(children "$SUBJECT" | head -n 1)
+        memory worker "$pid"
+        end_all
+    done
+    row "exec to ready" ms "$(spread <"$work/ready")" - - "<= 100"
+    for pid in host worker; do
+        row "$pid idle, PSS" MB "$(spread <"$work/$pid.Pss")"
+        row "$pid idle, Private_Dirty" MB \
+            "$(spread <"$work/$pid.Private_Dirty")"
+    done
+    for file in moonpool moonpool-host moonpool-worker; do
+        strip -o "$work/stripped" "$build/$file" &&
+            row "$file, stripped" KB \
+                "$(stat -c %s "$work/stripped" | awk '{printf "%.0f\n", $1 / 1024}')"
+    done
+}
+memory() {
+    local what
+    for what in Pss Private_Dirty; do
+        awk -v k="$what:" '$1 == k {printf "%.2f\n", $2 / 1024}' \
+            "/proc/$2/smaps_rollup" >>"$work/$1.$what"
+    done
+}
+
+# ---- the table ----
+
+machine() {
+    echo "$(uname -m), $(nproc) cores, $(. /etc/os-release && echo "$PRETTY_NAME")"
+}
+
+table() {
+    awk -F '\t' '
+    function n(x) { # a number as people read it
+        if (x == "-" || x == "") return "-"
+        if (x >= 1000) {
+            x = sprintf("%.0f", x)
+            while (match(x, /[0-9][0-9][0-9][0-9]($|,)/))
+                x = substr(x, 1, RSTART) "," substr(x, RSTART + 1)
+            return x
+        }
+        return sprintf((x < 10 ? "%.3g" : "%.4g"), x)
+    }
+    BEGIN {
+        print "| what | unit | median | min - max | ceiling | ratio | wanted |"
+        print "| --- | --- | ---: | ---: | ---: | ---: | --- |"
+    }
+    { range = $4 == "-" || $4 == $5 ? "-" : n($4) " - " n($5)
+      printf "| %s | %s | %s | %s | %s | %s | %s |\n",
+        $1, $2, n($3), range, n($6), n($7), $8 }' "$rows"
+}
+
+json() {
+    awk -F '\t' -v machine="$(machine)" -v runs="$runs" '
+    function v(x) { return x == "-" || x == "" ? "null" : x }
+    function q(x) { gsub(/["\\]/, "\\\\&", x); return "\"" x "\"" }
+    BEGIN { printf "{\"machine\":%s,\"runs\":%d,\"rows\":[", q(machine), runs }
+    { sub(/^ +/, "", $1)
+      printf "%s\n{\"name\":%s,\"unit\":%s,\"median\":%s,\"min\":%s,", \
+        (NR > 1 ? "," : ""), q($1), q($2), v($3), v($4)
+      printf "\"max\":%s,\"ceiling\":%s,\"ratio\":%s,\"wanted\":%s}", \
+        v($5), v($6), v($7), ($8 == "-" ? "null" : q($8)) }
+    END { print "\n]}" }' "$rows"
+}
+
+has() { [[ ,$only, == *,$1,* ]]; }
+has fresh && part_fresh
+has pipeline && part_pipeline
+has mqtt && part_mqtt
+has steady && part_steady
+has footprint && part_footprint
+
+echo
+echo "$(machine); medians of $runs runs"
+echo
+table
+json >"$build/bench.json"
+echo
+echo "also in $build/bench.json"
+exit "$failed"

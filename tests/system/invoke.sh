@@ -1,0 +1,198 @@
+#!/usr/bin/env bash
+# builds: both
+#
+# invoke.sh - `moonpool invoke` and `moonpool check`'s second half, as a user
+# types them: every outcome, what --json promises, and sentences for what is
+# wrong.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+. tests/lib.sh
+
+moonpool=$(realpath "${BUILD:-build}")/moonpool
+dir=$(mktemp -d)
+trap 'end_all; rm -rf "$dir"' EXIT
+
+# run ARG...: its stdout, stderr and status, in OUT, ERR and STATUS.
+run() {
+    OUT=$("$moonpool" "$@" 2>"$dir/stderr")
+    STATUS=$?
+    ERR=$(cat "$dir/stderr")
+}
+
+# says STATUS TEXT...: it ended so, and each text is in what it said.
+says() {
+    local text
+    [ "$STATUS" -eq "$1" ] || { echo "# status $STATUS: $OUT $ERR"; return 1; }
+    shift
+    for text in "$@"; do
+        [[ $OUT$'\n'$ERR == *"$text"* ]] && continue
+        echo "# no '$text' in: $OUT $ERR"
+        return 1
+    done
+}
+
+lacks() { [[ $OUT$ERR != *"$1"* ]] || { echo "# '$1' is in: $OUT $ERR"; return 1; }; }
+
+# lua NAME TEXT: a bare file.  quick NAME TEXT: a function that may use 50 ms.
+lua() { printf '%s\n' "$2" >"$dir/$1.lua"; }
+quick() {
+    mkdir -p "$dir/$1"
+    printf '%s\n' '[trigger t]' 'mqtt = t' '[limits]' 'cpu = 50ms' \
+        'init_timeout = 50ms' >"$dir/$1/function.conf"
+    printf '%s\n' "$2" >"$dir/$1/main.lua"
+}
+
+# ---- a function ----
+
+run invoke examples/overheat --topic sensors/kiln-2/env --data '{"temp":31.4}'
+case_is "an alert is shown, not sent" says 0 \
+    'publish  alerts/kiln-2  qos 1  {"limit":30,"temp":31.4}'
+case_is "time and memory are told" \
+    grep -qE '^ok  .*s \(start .*s\), [0-9]+ KB of 512 KB$' <<<"$OUT"
+
+run invoke examples/overheat --topic sensors/a/env --data '{"temp":31}' --env LIMIT=50
+case_is "--env stands in place of [env]" says 0 "ok  "
+case_is "and changes what comes out" lacks "publish"
+
+run invoke examples/overheat --topic sensors/a/env --data '{"temp":31}' --env LIMT=50
+case_is "a misspelt --env is told with the right word" says 1 \
+    "env 'LIMT' is not in [env] of 'overheat'; did you mean 'LIMIT'?"
+
+run invoke examples/overheat --data '{"temp":31}'
+case_is "without a topic it asks for one" says 1 \
+    "trigger 'readings' takes many topics (mqtt = sensors/{device}/env)" --topic
+
+run invoke examples/overheat --topic other/topic
+case_is "a topic of nobody is told" says 1 "topic 'other/topic' matches no trigger"
+
+run invoke examples/overheat --topic sensors/a/env --trigger reading
+case_is "a misspelt trigger is told with the right word" says 1 \
+    "no trigger 'reading'; did you mean 'readings'?"
+
+printf '{"topic":"sensors/a/env","data":{"temp":99},"expect":{"publish":[]}}' >"$dir/event.json"
+run invoke examples/overheat --event "$dir/event.json"
+case_is "a step of a test is an event" says 0 "publish  alerts/a" '"temp":99'
+OUT=$("$moonpool" invoke examples/overheat --event - <"$dir/event.json")
+STATUS=$? ERR=
+case_is "- is stdin" says 0 "publish  alerts/a"
+printf '{"topc":"sensors/a/env"}' >"$dir/event.json"
+run invoke examples/overheat --event "$dir/event.json"
+case_is "an unknown member is told with the right word" says 1 \
+    "unknown member 'topc' in the event; did you mean 'topic'?"
+printf '{"topic":' >"$dir/event.json"
+run invoke examples/overheat --event "$dir/event.json"
+case_is "an event that is no JSON is told with its place" says 1 "event.json: " "at byte"
+
+# ---- outcomes, of bare files ----
+
+lua ok 'return function(event) return {topic = event.topic, data = event.data} end'
+run invoke "$dir/ok.lua" --data hello
+case_is "a bare file runs, and its result is shown" says 0 \
+    'result   {"data":"hello","topic":"invoke"}'
+
+lua log 'local mp = require "moonpool"
+print "at the start"
+return function() mp.log.warn("too \27[31mhot", {temp = 31}) end'
+run invoke "$dir/log.lua"
+case_is "log lines are shown" says 0 "log      info  at the start" "log      warn  too " "temp=31"
+case_is "without the control bytes in them" lacks $'\e'
+
+lua error 'local function inner() return nil + 1 end
+return function() inner() end'
+run invoke "$dir/error.lua"
+case_is "a Lua error comes with file, line and traceback" says 1 \
+    "error  " "main.lua:1: attempt to perform arithmetic on a nil value" $'\n\t'
+
+lua rejected 'return function(event) event:decode() end'
+run invoke "$dir/rejected.lua" --data '{"half":'
+case_is "malformed JSON is rejected" says 1 "rejected  "
+
+quick timeout 'return function() while true do pcall(function() while true do end end) end end'
+run invoke "$dir/timeout"
+case_is "an endless loop ends at its deadline, pcall or not" says 1 "timeout  "
+
+lua memory 'return function() local t = {} while true do t[#t + 1] = ("x"):rep(999) .. #t end end'
+run invoke "$dir/memory.lua"
+case_is "allocating without end ends at the limit" says 1 "memory  "
+
+quick killed 'return function() return (("a"):rep(10000)):find((".-"):rep(8) .. "b") end'
+run invoke "$dir/killed"
+case_is "what no deadline reaches is killed, and it is said why" says 1 \
+    "killed  " "the worker had to be killed"
+
+lua sleep 'local mp = require "moonpool"
+return function() mp.sleep(0.05) mp.publish("awake", "yes") end'
+run invoke "$dir/sleep.lua"
+case_is "a sleep is slept and the run goes on" says 0 "publish  awake  qos 1  yes"
+
+# ---- --json ----
+
+run invoke "$dir/ok.lua" --data hello --json
+case_is "--json has every field" says 0 '"outcome":"ok"' '"error":null' '"traceback":null' \
+    '"result":{"data":"hello","topic":"invoke"}' '"effects":[]' '"log":[]' '"duration_us":' \
+    '"memory_bytes":'
+
+run invoke examples/overheat --topic sensors/a/env --data '{"temp":31.4}' --json
+case_is "an effect has kind, topic, data, qos and retain" says 0 \
+    '"effects":[{"kind":"publish","topic":"alerts/a","data":"{\"limit\":30,\"temp\":31.4}","qos":1,"retain":false}]'
+
+lua bytes 'local mp = require "moonpool"
+return function() mp.publish("b", "\255\0\1", {retain = true, qos = 0}) end'
+run invoke "$dir/bytes.lua" --json
+case_is "bytes that are no text come as base64" says 0 \
+    '{"kind":"publish","topic":"b","data_base64":"/wAB","qos":0,"retain":true}'
+
+run invoke "$dir/error.lua" --json
+case_is "an error is in --json, traceback too" says 1 '"outcome":"error"' \
+    '"error":"main.lua:1: attempt to perform arithmetic' '"traceback":"'
+
+run invoke "$dir/killed" --json
+case_is "so is a death" says 1 '"outcome":"killed"' '"error":"the worker had to be killed'
+
+lua counts 'local n = 0  return function() n = n + 1  return n end'
+run invoke "$dir/counts.lua" --json --repeat 3
+case_is "--repeat prints an object a run" test "$(wc -l <<<"$OUT")" -eq 3
+case_is "and each run starts from the same state" \
+    test "$(grep -c '"result":1,' <<<"$OUT")" -eq 3
+
+run invoke "$dir/killed" --json --repeat 2
+case_is "a killed worker is followed by a new one" \
+    test "$(grep -c '"outcome":"killed"' <<<"$OUT")" -eq 2
+
+# ---- what doesn't load ----
+
+lua syntax 'return function( end'
+run invoke "$dir/syntax.lua"
+case_is "a syntax error is told" says 1 "error  " "main.lua:1:"
+run invoke "$dir/syntax.lua" --json
+case_is "--json prints its object then, too" says 1 '"outcome":"error"' main.lua:1: '"effects":[]'
+quick hang 'while true do end'
+run invoke "$dir/hang" --json
+case_is "a file that doesn't end is a timeout" says 1 '"outcome":"timeout"'
+lua nothing 'local x = 1'
+run invoke "$dir/nothing.lua"
+case_is "a file that returns no handler is told" says 1 "error  " "handler"
+run invoke "$dir/missing.lua" --json
+case_is "a missing file is told, with its object" says 1 "missing.lua" '"outcome":"error"'
+
+mkdir "$dir/typo"
+printf '[trigger readings]\nmqtt = a\n' >"$dir/typo/function.conf"
+printf 'return {redings = function() end}\n' >"$dir/typo/main.lua"
+run invoke "$dir/typo"
+case_is "a trigger without handler is told" says 1 "main.lua: no handler for trigger 'readings'; the table has: redings"
+case_is "a handler without trigger too" says 1 "handler 'redings' names no trigger; did you mean 'readings'?"
+printf '[trigger readings]\nmqqt = a\n' >"$dir/typo/function.conf"
+run invoke "$dir/typo" --json
+case_is "a mistake in function.conf is told, with its object" says 1 \
+    "function.conf:2: unknown key 'mqqt'" '{"outcome":"error"'
+
+# ---- usage ----
+
+run invoke "$dir/ok.lua" --state x.json
+case_is "what comes later is refused with a sentence" says 2 "--state" "this version"
+run invoke "$dir/ok.lua" --repeat many
+case_is "--repeat takes a number" says 2 "--repeat takes a number"
+run invoke "$dir/ok.lua" --jsn
+case_is "a misspelt flag is told with the right word" says 2 "'--jsn'" "--json"
+
+cases_end
