@@ -240,10 +240,14 @@ static bool effects_parse(const struct mp_function *fn,
     for (uint32_t i = 0; i < out->n_effects; i++) {
         if (mp_read_effect(&r, &e, pairs))
             return false;
-        if (!denied->text[0] && mp_topic_check(e.topic, denied) == 0 &&
-            !mp_function_may_publish(fn, e.topic, MP_S("moonpool")))
+        if (denied->text[0])
+            continue;
+        if (mp_topic_check(e.topic, denied))
+            mp_why_wrap(denied, "publish to '%.*s'",
+                        MP_FMT(mp_cut(e.topic, 120)));
+        else if (!mp_function_may_publish(fn, e.topic, MP_S("moonpool")))
             mp_why_set(denied, MP_EDENY, "publish to '%.*s' is not granted",
-                       MP_FMT(e.topic));
+                       MP_FMT(mp_cut(e.topic, 120)));
     }
     return r.at == r.end;
 }

@@ -279,71 +279,75 @@ static const struct mp_trigger *match(const struct mp_function *fn,
 }
 
 /* A topic for who gave none: the pattern itself, if it is one. */
-static int invent_topic(struct mp_step *step, const struct mp_function *fn,
-                        const struct mp_trigger *t, struct mp_why *why)
+static bool invent_topic(struct mp_step *step, const struct mp_function *fn,
+                         const struct mp_trigger *t, struct mp_why *why)
 {
     const struct mp_pattern *p = &t->patterns[0];
 
+    if (t->kind != MP_TRIGGER_MQTT) {
+        mp_why_set(why, MP_ENONE,
+                   "trigger '%s' isn't mqtt; this version has mqtt only",
+                   t->name);
+        return false;
+    }
     if (mp_ends(mp_slice_str(fn->path), ".lua")) {
         step->event.topic = MP_S("invoke");
-        return 0;
+        return true;
     }
     for (unsigned i = 0; i < p->n_levels; i++) {
-        if (p->levels[i].kind != MP_LEVEL_LITERAL)
-            return mp_why_set(
-                why, MP_ENONE,
-                "trigger '%s' takes many topics (mqtt = %s); "
-                "say which one came: --topic, or topic in the event",
-                t->name, p->text);
+        if (p->levels[i].kind != MP_LEVEL_LITERAL) {
+            mp_why_set(why, MP_ENONE,
+                       "trigger '%s' takes many topics (mqtt = %s); say which "
+                       "one came: --topic, or topic in the event",
+                       t->name, p->text);
+            return false;
+        }
     }
     step->event.topic = mp_slice_str(p->text);
-    return 0;
+    return true;
 }
 
-static int no_trigger(const struct mp_function *fn, struct mp_slice name,
-                      struct mp_why *why)
+static void no_trigger(const struct mp_function *fn, struct mp_slice name,
+                       struct mp_why *why)
 {
     const char *words[MP_TRIGGERS_MAX], *near;
 
     for (unsigned i = 0; i < fn->n_triggers; i++)
         words[i] = fn->triggers[i].name;
     near = mp_nearest(name, words, fn->n_triggers);
-    return mp_why_set(why, MP_ENONE, "'%s' has no trigger '%.*s'%s%s%s",
-                      fn->name, MP_FMT(mp_cut(name, 40)),
-                      near ? "; did you mean '" : "", near ? near : "",
-                      near ? "'?" : "");
+    mp_why_set(why, MP_ENONE, "'%s' has no trigger '%.*s'%s%s%s", fn->name,
+               MP_FMT(mp_cut(name, 40)), near ? "; did you mean '" : "",
+               near ? near : "", near ? "'?" : "");
 }
 
-static int find_trigger(struct mp_step *step, const struct mp_function *fn,
-                        const struct mp_trigger **found, struct mp_why *why)
+/* The trigger that takes the event; NULL: none does. */
+static const struct mp_trigger *find_trigger(struct mp_step *step,
+                                             const struct mp_function *fn,
+                                             struct mp_why *why)
 {
     struct mp_event *e = &step->event;
-    const struct mp_trigger *named = NULL;
-    int rc;
+    const struct mp_trigger *named = NULL, *found;
 
+    if (!fn->n_triggers) {
+        mp_why_set(why, MP_ENONE, "'%s' has no trigger", fn->name);
+        return NULL;
+    }
     if (e->trigger.ptr) {
         named = mp_function_trigger(fn, e->trigger);
-        if (!named)
-            return no_trigger(fn, e->trigger, why);
-        if (named->kind != MP_TRIGGER_MQTT)
-            return mp_why_set(why, MP_ENONE,
-                              "trigger '%s' isn't mqtt; this version has mqtt "
-                              "only",
-                              named->name);
+        if (!named) {
+            no_trigger(fn, e->trigger, why);
+            return NULL;
+        }
     }
-    if (!fn->n_triggers)
-        return mp_why_set(why, MP_ENONE, "'%s' has no trigger", fn->name);
-    if (!e->topic.ptr) {
-        rc = invent_topic(step, fn, named ? named : &fn->triggers[0], why);
-        if (rc)
-            return rc;
-    }
-    *found = match(fn, named, step);
-    if (*found)
-        return 0;
-    return mp_why_set(why, MP_ENONE, "topic '%.*s' matches no trigger%s%s%s",
-                      MP_FMT(mp_cut(e->topic, 120)), named ? " '" : "",
-                      named ? named->name : "", named ? "'" : "");
+    if (!e->topic.ptr &&
+        !invent_topic(step, fn, named ? named : &fn->triggers[0], why))
+        return NULL;
+    found = match(fn, named, step);
+    if (!found)
+        mp_why_set(why, MP_ENONE, "topic '%.*s' matches no trigger%s%s%s",
+                   MP_FMT(mp_cut(e->topic, 120)), named ? " '" : "",
+                   named ? named->name : "", named ? "'" : "");
+    return found;
 }
 
 /* What the host does between the trigger and the run. */
@@ -384,7 +388,7 @@ int mp_step_read(struct mp_step *step, const struct mp_function *fn,
                  const char *const *allowed, struct mp_why *why)
 {
     struct mp_event *e = &step->event;
-    const struct mp_trigger *trigger = NULL;
+    const struct mp_trigger *trigger;
     int rc;
 
     *step = (struct mp_step){.event = {.type = MP_EVENT_MQTT,
@@ -405,11 +409,13 @@ int mp_step_read(struct mp_step *step, const struct mp_function *fn,
         e->trigger = defaults->trigger;
     if (defaults->data.ptr)
         e->data = defaults->data;
-    if (e->topic.ptr && (rc = mp_topic_check(e->topic, why)))
+    if (e->topic.ptr && (rc = mp_topic_check(e->topic, why))) {
+        mp_why_wrap(why, "topic '%.*s'", MP_FMT(mp_cut(e->topic, 120)));
         return rc;
-    rc = find_trigger(step, fn, &trigger, why);
-    if (rc)
-        return rc;
+    }
+    trigger = find_trigger(step, fn, why);
+    if (!trigger)
+        return MP_ENONE;
     e->subject = e->topic;
     return take_in(step, fn, trigger, why);
 }

@@ -48,6 +48,14 @@ static bool has_upper(struct mp_slice s)
     return false;
 }
 
+/* "is empty" becomes "'a/b' is empty". */
+static int name_it(struct mp_slice v, int rc, struct mp_why *why)
+{
+    struct mp_why what = *why;
+
+    return mp_why_set(why, rc, "'%.*s' %s", MP_FMT(mp_cut(v, 120)), what.text);
+}
+
 int mp_check_some(struct mp_slice v, struct mp_why *why)
 {
     return v.len ? 0 : mp_why_set(why, MP_EPARSE, "is empty");
@@ -172,7 +180,7 @@ int mp_check_pattern(struct mp_slice v, struct mp_why *why)
         return rc;
     rc = mp_filter_check(v, why); /* {name} is a level like any other */
     if (rc)
-        mp_why_wrap(why, "the pattern");
+        rc = name_it(v, rc, why);
     else if (mp_starts(v, "$share/"))
         rc = mp_why_set(why, MP_EDENY,
                         "a shared subscription is asked for with share = NAME");
@@ -182,15 +190,14 @@ int mp_check_pattern(struct mp_slice v, struct mp_why *why)
 
 int mp_check_filter(struct mp_slice v, struct mp_why *why)
 {
+    int rc;
+
     if (v.len && memchr(v.ptr, '{', v.len))
         return mp_why_set(why, MP_EPARSE,
                           "a filter has + for a level and # for the rest, no "
                           "{name}");
-    if (mp_filter_check(v, why)) {
-        mp_why_wrap(why, "'%.*s'", MP_FMT(mp_cut(v, 120)));
-        return MP_EPARSE;
-    }
-    return 0;
+    rc = mp_filter_check(v, why);
+    return rc ? name_it(v, rc, why) : 0;
 }
 
 int mp_check_grant(struct mp_slice v, struct mp_why *why)
@@ -254,7 +261,7 @@ int mp_check_on_failure(struct mp_slice v, struct mp_why *why)
         to = mp_slice(v.ptr + 6, v.len - 6);
         rc = mp_topic_check(to, why);
         if (rc)
-            mp_why_wrap(why, "the topic");
+            rc = name_it(to, rc, why);
         if (!rc && to.ptr[0] == '$')
             rc = mp_why_set(why, MP_EDENY,
                             "topics that start with $ are the broker's");
@@ -285,12 +292,4 @@ int mp_check_mqtt_url(struct mp_slice v, struct mp_why *why)
 
     free(host);
     return rc;
-}
-
-const char *mp_comment_hint(struct mp_slice value)
-{
-    if (value.len && (memchr(value.ptr, '#', value.len) ||
-                      memchr(value.ptr, ';', value.len)))
-        return "; a comment after a value starts with ' ;'";
-    return "";
 }

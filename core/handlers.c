@@ -80,9 +80,10 @@ static bool has_handler(const struct mp_loaded *loaded, struct mp_slice name)
 /* "readings, daily", or "nothing". */
 static void list_handlers(const struct mp_loaded *loaded, struct mp_buf *list)
 {
-    for (uint32_t i = 0; i < loaded->n_handlers; i++)
-        mp_buf_printf(list, "%s%.*s", i ? ", " : "",
-                      MP_FMT(loaded->handlers[i]));
+    for (uint32_t i = 0; i < loaded->n_handlers; i++) {
+        mp_buf_put(list, ", ", i ? 2 : 0);
+        put_plain(list, loaded->handlers[i]);
+    }
     if (!loaded->n_handlers)
         mp_buf_printf(list, "nothing");
 }
@@ -92,13 +93,18 @@ static void tell_stray(const struct mp_function *fn, struct mp_slice name,
                        const char *path, struct mp_report *report)
 {
     const char *words[MP_TRIGGERS_MAX], *near;
+    struct mp_buf plain;
 
     for (unsigned i = 0; i < fn->n_triggers; i++)
         words[i] = fn->triggers[i].name;
     near = mp_nearest(name, words, fn->n_triggers);
+    mp_buf_init(&plain, 2 * MP_TRIGGER_MAX);
+    put_plain(&plain, name);
     mp_report_mistake(report, path, 0, "handler '%.*s' names no trigger%s%s%s",
-                      MP_FMT(name), near ? "; did you mean '" : "",
-                      near ? near : "", near ? "'?" : "");
+                      MP_FMT(mp_buf_bytes(&plain)),
+                      near ? "; did you mean '" : "", near ? near : "",
+                      near ? "'?" : "");
+    mp_buf_fini(&plain);
 }
 
 void mp_handlers_check(const struct mp_function *fn,

@@ -405,6 +405,20 @@ static bool given_twice(const struct mp_keys *k, const struct mp_key *key,
     return true;
 }
 
+/* Where a value is bad, a comment that isn't one may be why.  In a list a #
+ * is most often a wildcard: there it counts behind a blank only. */
+static const char *comment_hint(const struct mp_key *key, struct mp_slice v)
+{
+    bool likely = v.len && memchr(v.ptr, ';', v.len);
+
+    for (size_t i = 0; i < v.len; i++) {
+        if (v.ptr[i] == '#' &&
+            (key->type != MP_T_LIST || (i && v.ptr[i - 1] == ' ')))
+            likely = true;
+    }
+    return likely ? "; a comment after a value starts with ' ;'" : "";
+}
+
 static void tell_bad(const struct mp_keys *k, const struct mp_key *key,
                      unsigned line, struct mp_slice v, const struct mp_why *why)
 {
@@ -414,7 +428,7 @@ static void tell_bad(const struct mp_keys *k, const struct mp_key *key,
     else
         mp_report_mistake(k->report, k->file, line, "%s = %.*s: %s%s",
                           key->name, MP_FMT(mp_cut(v, VALUE_SHOWN)), why->text,
-                          mp_comment_hint(v));
+                          comment_hint(key, v));
 }
 
 void mp_keys_take(struct mp_keys *k, const char *section, unsigned line,
@@ -433,7 +447,7 @@ void mp_keys_take(struct mp_keys *k, const char *section, unsigned line,
     g = &k->given[at];
     if (!key->name) /* the caller keeps these */
         return;
-    if (given_twice(k, key, g, line))
+    if (v.len && given_twice(k, key, g, line))
         return;
     free(g->text);
     g->text = mp_strndup(value, v.len);
@@ -445,12 +459,14 @@ void mp_keys_take(struct mp_keys *k, const char *section, unsigned line,
         g->file = NULL;
         return;
     }
-    if (key->later) {
+    if (key->later) /* known, and not beyond its check */
+        rc = key->check && key->type != MP_T_LIST ? key->check(v, &why) : 0;
+    else if (key->type == MP_T_LIST)
+        rc = put_items(key, v, line, g, &why);
+    else
+        rc = put_value(key, v, base, &why);
+    if (!rc && key->later)
         tell_later(k, line, key->later);
-        return;
-    }
-    rc = key->type == MP_T_LIST ? put_items(key, v, line, g, &why)
-                                : put_value(key, v, base, &why);
     if (rc)
         tell_bad(k, key, line, v, &why);
 }

@@ -147,7 +147,4 @@ mp_check mp_check_prefix;
 mp_check mp_check_mqtt_url;
 mp_check mp_check_some; /* not empty, that's all */
 
-/* "; a comment after ..." where a value that is bad suggests it, else "". */
-const char *mp_comment_hint(struct mp_slice value);
-
 #endif

@@ -25,6 +25,7 @@
 #define STATE "state comes"
 #define TRIALS "updates and their trials come"
 #define PARKING "parking on disk comes"
+#define DEAD_LETTERS "being told of dead letters comes"
 #define RECORDS "replay comes"
 
 static const struct mp_section sections[] = {
@@ -223,7 +224,7 @@ static const struct mp_key keys[] = {
      .example = "6h", FN(retry_max_age_us)},
     {"retry", "on_failure", MP_T_TEXT, .check = mp_check_on_failure,
      .help = "is told each dead letter: topic:T or function:F",
-     .example = "topic:ops/dead", FN(on_failure)},
+     .example = "topic:ops/dead", .later = DEAD_LETTERS, FN(on_failure)},
 
     {"breaker", "failures", MP_T_NUMBER, .min = 1, .max = 1000000, .def = "10",
      .help = "failed in a row: quarantine", .example = "3",

@@ -27,7 +27,7 @@
 
 enum {
     UNIT = 16,
-    SMALL_MAX = 512,
+    SMALL_MAX = 256,
     CLASSES = SMALL_MAX / UNIT + 1,
     CHUNK = 1024,
     BINS = 40,
@@ -161,7 +161,7 @@ static unsigned bin_of(uint32_t size)
 {
     unsigned top = 31 - (unsigned)__builtin_clz(size);
 
-    return top < 9 ? 0 : (top - 9) * 2 + 1 + ((size >> (top - 1)) & 1);
+    return top < 8 ? 0 : (top - 8) * 2 + 1 + ((size >> (top - 1)) & 1);
 }
 
 static void bin_add(struct block *b)

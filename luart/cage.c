@@ -91,6 +91,9 @@ static void warm_up(void)
     time_t now = time(NULL);
     struct tm tm;
 
+    /* Without TZ, libc looks for a changed zone file at each mktime. */
+    if (setenv("TZ", ":/etc/localtime", 0))
+        mp_oom(0);
     tzset();
     localtime_r(&now, &tm);
     mktime(&tm);

@@ -33,7 +33,10 @@
 #include "luart/run.h"
 #include "luart/sandbox.h"
 
-enum { BUCKETS = 64, PAUSE = 110, STEP_MULTIPLIER = 400, STEP_SIZE = 12 };
+enum { BUCKETS = 64, STEP_MULTIPLIER = 400, STEP_SIZE = 12 };
+
+/* In percent: a cycle starts when that much of what was alive is in use. */
+enum { PAUSE = 110, PAUSE_LOADING = 100 };
 
 static struct mp_link table[BUCKETS];
 static uint64_t seed[4];
@@ -286,7 +289,8 @@ static enum mp_kind load_body(void *arg)
     MP_ASSERT(L);
     image->L = L;
     mp_run_first(L);
-    let_collector_sleep(L, image->load.memory);
+    /* Garbage of the file's own run would be copied by every run. */
+    lua_gc(L, LUA_GCINC, PAUSE_LOADING, STEP_MULTIPLIER, STEP_SIZE);
     lua_pushcfunction(L, note_traceback);
     lua_pushcfunction(L, first_run);
     lua_pushlightuserdata(L, image);

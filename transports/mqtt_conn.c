@@ -194,8 +194,8 @@ static void work_done(uv_work_t *work, int status)
     }
     c->lost_rc = c->work_rc;
     c->lost_errno = c->work_errno;
-    conn_drop(c);
     c->gone = true;
+    conn_drop(c);
     conn_down(c);
 }
 
@@ -346,8 +346,10 @@ bool mqtt_conn_after(struct mqtt_conn *c)
 {
     if (c->state != MQTT_GREETING && c->state != MQTT_UP)
         return true;
-    if (!c->gone && c->doomed[0])
+    if (!c->gone && c->doomed[0]) {
+        c->gone = true;
         conn_drop(c);
+    }
     if (!c->gone && mosquitto_socket(c->m) >= 0)
         return false;
     conn_down(c);
@@ -450,24 +452,33 @@ static void io_ending(struct mqtt_conn *c)
     }
 }
 
+/* The socket failed; what came before is not acknowledged, and comes again. */
+static void io_failed(struct mqtt_conn *c)
+{
+    int error = 0;
+    socklen_t len = sizeof error;
+
+    getsockopt(mosquitto_socket(c->m), SOL_SOCKET, SO_ERROR, &error, &len);
+    c->lost_rc =
+        error && error != ECONNRESET ? MOSQ_ERR_ERRNO : MOSQ_ERR_CONN_LOST;
+    c->lost_errno = error;
+    c->gone = true; /* that's why, whatever the library says next */
+    conn_drop(c);
+    mqtt_conn_after(c);
+}
+
 static void conn_io(uv_poll_t *poll, int status, int events)
 {
     struct mqtt_conn *c = poll->data;
 
-    if (c->state == MQTT_ENDING) {
+    if (c->state == MQTT_ENDING)
         io_ending(c);
-    } else if (c->state == MQTT_GREETING) {
+    else if (c->state == MQTT_GREETING)
         io_greeting(c, status, events);
-    } else if (c->state == MQTT_UP) {
-        if (status) {
-            mosquitto_loop_read(c->m, 1);
-            if (!c->gone)
-                mqtt_conn_doom(c, "the socket failed");
-            mqtt_conn_after(c);
-        } else {
-            c->ops->ready(c, events);
-        }
-    }
+    else if (c->state == MQTT_UP && (status || (events & UV_DISCONNECT)))
+        io_failed(c);
+    else if (c->state == MQTT_UP)
+        c->ops->ready(c, events);
 }
 
 void mqtt_conn_tick(struct mqtt_conn *c)

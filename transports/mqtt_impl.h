@@ -119,6 +119,7 @@ struct mqtt_lane {
     unsigned unanswered; /* (UN)SUBSCRIBEs on their way */
     uint16_t last_id;    /* highest packet id in this run */
     bool live;           /* inputs are taken */
+    bool is_new;         /* this connection began the session */
     bool ready;          /* all subscriptions are answered */
     bool again;          /* routes changed while some were not */
     bool dirty;          /* look at it before the loop sleeps */
@@ -133,7 +134,6 @@ struct mqtt_lane {
     int proof_id; /* 0: none on its way */
     uint32_t proof_flush;
     bool proof_clean; /* nothing was sent again since it left */
-    bool resumed;     /* nothing will be sent again */
     int64_t proof_us;
     int64_t too_large_us; /* when that was last logged */
     unsigned too_large;   /* since then */
@@ -178,7 +178,8 @@ void mqtt_conn_start(struct mqtt_conn *c);
 /* After every call into the library but subscribe and publish.  True: the
  * connection is down now. */
 bool mqtt_conn_after(struct mqtt_conn *c);
-/* What to be told of, while UP: UV_READABLE, UV_WRITABLE. */
+/* What to be told of, while UP: UV_READABLE, UV_WRITABLE; UV_DISCONNECT only
+ * where nothing may be read, since it drops what was not read yet. */
 void mqtt_conn_watch(struct mqtt_conn *c, int events);
 /* loop_write; many: more than a few packets wait. */
 void mqtt_conn_write(struct mqtt_conn *c, bool many);

@@ -9,9 +9,10 @@
  * that it saw the acknowledgement.  A ping would show it, but the library
  * sends none on a busy connection.  So now and then a flush ends with an
  * UNSUBSCRIBE of a filter that nobody ever subscribed: its answer can't leave
- * the broker before everything in front of it was read.  If, besides, nothing
- * was sent again while it was on its way, nothing more will be (the lane has
- * *resumed*), and the library's log, which alone knows DUP, is turned off.
+ * the broker before everything in front of it was read.  If, besides, the
+ * connection is some seconds old and nothing was sent again while it was on
+ * its way, nothing more will be, and the library's log, which alone knows DUP,
+ * can be turned off: it costs a formatted line for each packet.
  */
 #include "transports/mqtt_impl.h"
 
@@ -23,6 +24,8 @@
 #include "core/metrics.h"
 
 #define PROOF_EVERY MP_SECOND
+/* Brokers that resend from another thread have this long for it. */
+#define RESUME_AFTER (10 * MP_SECOND)
 
 static const char ONLINE[] = "online", OFFLINE[] = "offline";
 
@@ -40,14 +43,16 @@ bool mqtt_lane_commit(struct mqtt_lane *l)
 
 /* ---- writing ---- */
 
+/* Is there anything that a proof would let us forget? */
 static bool proof_due(const struct mqtt_lane *l, int64_t now_us)
 {
+    bool carried = l->seen.carried && now_us - l->conn.up_us >= RESUME_AFTER;
+
     if (l->proof_id || l->conn.state != MQTT_UP)
         return false;
-    if (!l->resumed)
-        return true;
     return l->seen.settled > MQTT_PROOF_DUE ||
-           (l->seen.settled && now_us - l->proof_us >= PROOF_EVERY);
+           ((l->seen.settled || carried) &&
+            now_us - l->proof_us >= PROOF_EVERY);
 }
 
 static void ask_for_proof(struct mqtt_lane *l)
@@ -65,12 +70,10 @@ static void ask_for_proof(struct mqtt_lane *l)
 
 static void proof_came(struct mqtt_lane *l)
 {
-    bool carried = l->resumed;
-
     l->proof_id = 0;
-    if (!l->resumed && l->proof_clean)
-        l->resumed = carried = true;
-    mp_redelivery_proven(&l->seen, l->proof_flush, carried);
+    mp_redelivery_proven(&l->seen, l->proof_flush,
+                         l->proof_clean &&
+                             l->proof_us - l->conn.up_us >= RESUME_AFTER);
 }
 
 /* True when nothing is unsent. */
@@ -150,7 +153,9 @@ void mqtt_lane_pump(struct mqtt_lane *l)
     /* What a TLS library holds already, the poll doesn't see. */
     if (!dry && l->conn.mq->config->mqtt.tls && may_read(l))
         l->dirty = true;
-    if (l->resumed && l->listening) {
+    /* DUP matters while something may come again, and to the first message
+     * after a restart (mp_session_wraps). */
+    if (l->listening && !l->seen.carried && (l->last_id || l->is_new)) {
         l->listening = false;
         mqtt_conn_listen(&l->conn, false);
     }
@@ -234,12 +239,13 @@ static void lane_up(struct mqtt_conn *c, bool session)
 
     l->live = true;
     l->listening = true;
-    l->dup = l->resumed = l->ready = l->flushing = false;
+    l->is_new = !session || !l->session.epoch;
+    l->dup = l->ready = l->flushing = false;
     l->proof_id = 0;
     l->unanswered = 0;
     for (unsigned i = 0; i < l->session.n_subs; i++)
         l->session.subs[i].packet_id = 0;
-    if (!session || !l->session.epoch) {
+    if (l->is_new) {
         mp_session_renew(&l->session);
         mp_redelivery_clear(&l->seen);
         l->last_id = 0;
@@ -251,7 +257,7 @@ static void lane_up(struct mqtt_conn *c, bool session)
     set_key(l);
     mp_log(MP_DEBUG, "mqtt", NULL, "connected as '%s', MQTT %s, session %s",
            c->client_id, c->version == MQTT_PROTOCOL_V5 ? "5" : "3.1.1",
-           session ? "resumed" : "new");
+           l->is_new ? "new" : "resumed");
     mqtt_subs_want(l);
     mqtt_subs_send(l);
     say_status(l, ONLINE);
@@ -271,7 +277,7 @@ static void lane_ready(struct mqtt_conn *c, int events MP_UNUSED)
     struct mqtt_lane *l = (struct mqtt_lane *)c;
 
     if (l->gate.state == MP_GATE_HELD && !may_read(l))
-        mqtt_conn_watch(c, 0);
+        mqtt_conn_watch(c, UV_DISCONNECT);
     else
         mqtt_lane_pump(l);
 }

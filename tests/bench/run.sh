@@ -40,7 +40,7 @@ lost() {
 
 # median/least/most of the numbers on stdin
 spread() {
-    sort -g | awk '{v[NR] = $1} END {
+    grep -v NA | sort -g | awk '{v[NR] = $1} END {
         if (!NR) exit
         m = NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2
         print m, v[1], v[NR] }'
@@ -56,9 +56,6 @@ row() {
 
 # field NAME: of the flat JSON object on stdin
 field() { sed -n "s/.*\"$1\": *\([-0-9.e+]*\).*/\1/p" | tail -n 1; }
-
-# word NAME: a text of such an object
-word() { sed -n "s/.*\"$1\": *\"\([^\"]*\)\".*/\1/p"; }
 
 # Processor time of a process and its children (the workers) in seconds.
 cpu_of() {
@@ -129,8 +126,10 @@ flood() {
     wait "$WATCHER"
     after=$(cpu_of "$SUBJECT")
     got=$(field received <"$work/alerts.log")
-    [ "${got:-0}" -eq $((count / 10)) ] ||
+    [ "${got:-0}" -eq $((count / 10)) ] || {
         lost "$name: ${got:-0} alerts of $((count / 10))"
+        return 1
+    }
     field seconds <"$work/alerts.log" |
         awk -v n="$count" '{printf "%.0f\n", n / $1}' >>"$work/$name.rate"
     awk -v a="$before" -v b="$after" 'BEGIN {print b - a}' >>"$work/$name.cpu"
@@ -145,29 +144,34 @@ steady() {
     subject "$name" || return 1
     watcher steady 2000 5 || return 1
     wait "$WATCHER"
+    [ "$(field received <"$work/alerts.log")" -eq 1000 ] || return 1
     for p in p50 p99; do
         field "${p}_us" <"$work/alerts.log" |
             awk '{printf "%.3f\n", $1 / 1000}' >>"$work/$name.$p"
     done
-    [ "$(field received <"$work/alerts.log")" -eq 1000 ] ||
-        lost "$name: alerts are missing at a steady rate"
     end_all
 }
 
-# all FUNCTION RUN: moonpool and the modes, beginning with another each run.
+# all FUNCTION RUN METRIC...: moonpool and the modes, beginning with another
+# each run.  A run that failed leaves NA, so that pairs stay pairs.
 all() {
-    local what=$1 run=$2 names=(moonpool "${modes[@]}") i
+    local what=$1 run=$2 names=(moonpool "${modes[@]}") i name metric
+    shift 2
     for i in "${!names[@]}"; do
-        "$what" "${names[(i + run) % ${#names[@]}]}" || {
-            lost "${names[(i + run) % ${#names[@]}]}: run $run is missing"
-            end_all
-        }
+        name=${names[(i + run) % ${#names[@]}]}
+        "$what" "$name" && continue
+        lost "$name: run $run of $what is missing"
+        end_all
+        for metric in "$@"; do
+            echo NA >>"$work/$name.$metric"
+        done
     done
 }
 
-# against METRIC best: the best mode of a metric, by its median.
+# best_mode METRIC -r|-s: the mode with the largest or least median.
 best_mode() {
     local metric=$1 order=$2 mode
+    # -s only says `as it is`, least first
     for mode in "${modes[@]}"; do
         [ -s "$work/$mode.$metric" ] || continue
         echo "$(spread <"$work/$mode.$metric" | cut -d' ' -f1) $mode"
@@ -177,7 +181,7 @@ best_mode() {
 # Median of the paired ratios of moonpool to a mode.
 ratio() {
     paste "$work/moonpool.$1" "$work/$2.$1" |
-        awk 'NF == 2 && $2 > 0 {printf "%.3f\n", $1 / $2}' | spread |
+        awk '$1 != "NA" && $2 > 0 {printf "%.3f\n", $1 / $2}' | spread |
         cut -d' ' -f1
 }
 
@@ -193,7 +197,7 @@ compared() {
 part_mqtt() {
     local run best
     say "MQTT: $count readings through overheat, $runs runs each of moonpool, ${modes[*]}"
-    for ((run = 0; run < runs; run++)); do all flood "$run"; done
+    for ((run = 0; run < runs; run++)); do all flood "$run" rate cpu; done
     best=$(best_mode rate -r)
     [ -n "$best" ] || return
     compared "MQTT rate" "readings/s" rate "$best" ">= 0.9"
@@ -210,29 +214,35 @@ part_mqtt() {
 part_steady() {
     local run best
     say "latency at a steady 2,000 readings/s"
-    for ((run = 0; run < runs; run++)); do all steady "$run"; done
+    for ((run = 0; run < runs; run++)); do all steady "$run" p50 p99; done
     best=$(best_mode p50 -s)
     [ -n "$best" ] || return
     compared "steady 2,000/s, p50" ms p50 "$best" -
     compared "steady 2,000/s, p99" ms p99 "$best" -
 }
 
-# Fresh states: each run measures its own pairs, interleaved; a row of its
-# table is a line of JSON with these very names.
+# Fresh states.  The program interleaves rounds and takes medians by itself.
+# Wanted: what a fresh state adds to a reused one, and what a cold one costs.
 part_fresh() {
-    local line name
+    local line name reused ns wanted
     say "fresh state"
-    "$build/bench/fresh" --json --runs "$runs" >"$work/fresh" || {
+    "$build/bench/fresh" --json >"$work/fresh" || {
         lost "fresh failed"
         return
     }
-    grep '"name"' "$work/fresh" | while read -r line; do
-        name=$(word name <<<"$line")
-        row "$name" "$(word unit <<<"$line")" \
-            "$(field median <<<"$line") $(field min <<<"$line") $(field max <<<"$line")" \
-            "$(field ceiling <<<"$line")" "$(field ratio <<<"$line")" \
-            "$(word wanted <<<"$line")"
-    done
+    reused=$(grep '"reused ' "$work/fresh" | field ns)
+    while read -r line; do
+        name=$(sed -n 's/.*"row":"\([^"]*\)".*/\1/p' <<<"$line")
+        ns=$(field ns <<<"$line")
+        case $name in
+            "fresh image") wanted="<= reused + 500 ns" ;;
+            newstate*) wanted=">= 15 times a fresh image" ;;
+            *) wanted=- ;;
+        esac
+        row "$name ($(($(field image_bytes <<<"$line") / 1024)) KB)" ns "$ns" \
+            "$reused" "$(awk -v a="$ns" -v b="$reused" \
+                'BEGIN {printf "%.2f", a / b}')" "$wanted"
+    done < <(grep '"row"' "$work/fresh")
 }
 
 # The host's whole path without a broker, one worker.

@@ -129,7 +129,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 }
 
 #ifdef MP_FUZZ_MAIN
-static const char *const fuzz_words[] = {
+static const char *const words[] = {
     "[",
     "]",
     "{",
@@ -167,7 +167,10 @@ static const char *const fuzz_words[] = {
     "12345678",
     "\xff",
 };
-static const size_t fuzz_n_words = ARRAY_LEN(fuzz_words);
+static const char *fuzz_word(uint64_t any)
+{
+    return words[any % ARRAY_LEN(words)];
+}
 
 static void fuzz_seeds(void)
 {

@@ -28,4 +28,11 @@ void t_dir_remove(const char *path);
 /* Write dir/name; directories on the way are made. */
 void t_file_put(const char *dir, const char *name, struct mp_slice bytes);
 
+/*
+ * Each file of tests/corpus/conf/KIND: read is given its bytes and must tell
+ * what the lines ";= ..." of the file say, in that order.
+ */
+void t_corpus(const char *kind,
+              void (*read)(struct mp_slice conf, struct mp_report *report));
+
 #endif

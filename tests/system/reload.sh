@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# reload.sh - SIGHUP and --watch replace what changed, and only that; what
+# does not load is told and what was live stays; a second host on the same
+# data directory is refused.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+. tests/lib.sh
+work=$(mktemp -d)
+trap 'end_all; rm -rf "$work"' EXIT
+
+logged() { grep -q "$1" "$work/log"; }
+# A function that answers with a word.
+write_echo() {
+    mkdir -p "$work/f/$1"
+    printf '[function]\nname = %s\nversion = %s\n[trigger in]\nmqtt = %s/in\n[grant]\npublish = %s/out\n' \
+        "$1" "$2" "$1" "$1" >"$work/f/$1/function.conf"
+    echo "local mp = require 'moonpool'
+return function(event) mp.publish('$1/out', '$3') end" >"$work/f/$1/main.lua"
+}
+# Ask NAME; its answer in ANSWER.
+ask() {
+    start ASK mosquitto_sub -p "$PORT" -q 1 -C 1 -W 5 -t "$1/out" \
+        >"$work/answer"
+    sleep 0.2
+    mosquitto_pub -p "$PORT" -q 1 -t "$1/in" -m x
+    until_true 5 not runs "$ASK"
+    ANSWER=$(cat "$work/answer")
+}
+answers() {
+    ask "$1"
+    [ "$ANSWER" = "$2" ]
+}
+
+start_broker "$work/broker" || exit 1
+write_echo one 1.0.0 first
+write_echo two 1.0.0 first
+start HOST "$BUILD/moonpool-host" --functions "$work/f" --data "$work/data" \
+    --mqtt "$URL" --workers 1 2>"$work/log"
+until_true 10 logged 'host: ready' || { cat "$work/log"; exit 1; }
+case_is "a function answers" answers one first
+
+write_echo one 1.1.0 second
+kill -HUP "$HOST"
+case_is "SIGHUP is told" until_true 5 logged 'reloaded'
+case_is "the changed function is replaced" answers one second
+case_is "only that one" not logged 'two: replaced'
+
+echo 'return function(event) this is no Lua end' >"$work/f/one/main.lua"
+kill -HUP "$HOST"
+case_is "what does not load is told with file and line" \
+    until_true 5 logged 'main.lua:1:'
+case_is "and what was live stays" answers one second
+
+write_echo three 1.0.0 new
+rm -r "$work/f/two"
+kill -HUP "$HOST"
+case_is "a removed function goes" until_true 5 logged 'two: removed'
+case_is "a new one comes" answers three new
+
+"$BUILD/moonpool-host" --functions "$work/f" --data "$work/data" \
+    --mqtt "$URL" 2>"$work/second"
+case_is "a second host on the same data is refused" [ $? -eq 1 ]
+case_is "with a sentence" grep -q 'another moonpool uses' "$work/second"
+case_is "SIGTERM ends the first within 5 s" end "$HOST"
+
+: >"$work/log"
+start HOST "$BUILD/moonpool-host" --functions "$work/f" --data "$work/data" \
+    --mqtt "$URL" --workers 1 --watch 2>"$work/log"
+until_true 10 logged 'host: ready' || { cat "$work/log"; exit 1; }
+write_echo three 1.1.0 saved
+case_is "with --watch a save is live" until_true 8 logged 'three: replaced'
+case_is "and answers" answers three saved
+mkdir "$work/f/three/tests"
+echo '{"about":"never","steps":[{"topic":"three/in","data":"x","expect":{"publish":[]}}]}' \
+    >"$work/f/three/tests/no.json"
+write_echo three 1.2.0 untested
+case_is "a save whose tests fail is not" until_true 8 logged 'its tests fail'
+case_is "and what was live stays" answers three saved
+end "$HOST"
+cases_end

@@ -1,0 +1,399 @@
+/*
+ * test_function.c - core/function.h: directories as users write them.
+ *
+ * Most of what function.conf can say wrong is in tests/corpus/conf/function,
+ * each file with the messages it must bring.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/base/clock.h"
+#include "core/function.h"
+#include "tests/unit/conf_kit.h"
+
+static char dir[64];
+static struct t_told told;
+
+static int make(void **state)
+{
+    (void)state;
+    t_dir_make(dir);
+    t_told_init(&told);
+    return 0;
+}
+
+static int clear(void **state)
+{
+    (void)state;
+    t_dir_remove(dir);
+    t_told_fini(&told);
+    return 0;
+}
+
+/* dir/f with this function.conf and a main.lua. */
+static struct mp_function *function(const char *conf)
+{
+    char path[80];
+
+    t_file_put(dir, "f/function.conf", mp_slice_str(conf));
+    t_file_put(dir, "f/main.lua", MP_S("return print"));
+    snprintf(path, sizeof path, "%s/f", dir);
+    return mp_function_read(path, "n1", &told.report);
+}
+
+static void read_corpus(struct mp_slice conf, struct mp_report *report)
+{
+    char path[80];
+    unsigned before = report->mistakes;
+    struct mp_function *fn;
+
+    t_file_put(dir, "corpus/function.conf", conf);
+    t_file_put(dir, "corpus/main.lua", MP_S("return print"));
+    snprintf(path, sizeof path, "%s/corpus", dir);
+    fn = mp_function_read(path, "n1", report);
+    assert_int_equal(fn == NULL, report->mistakes != before);
+    mp_function_unref(fn);
+}
+
+static void every_mistake_is_told_with_its_line(void **state)
+{
+    (void)state;
+    t_corpus("function", read_corpus);
+}
+
+static void what_is_not_said_has_its_default(void **state)
+{
+    struct mp_function *fn = function("[trigger]\nmqtt = a/{b}\n");
+
+    (void)state;
+    assert_non_null(fn);
+    assert_string_equal(fn->name, "f");
+    assert_string_equal(fn->version, "0.0.0");
+    assert_null(fn->about);
+    assert_null(fn->timezone);
+    assert_int_equal(fn->order, MP_ORDER_STRICT);
+    assert_int_equal(fn->n_triggers, 1);
+    assert_string_equal(fn->triggers[0].name, "mqtt");
+    assert_int_equal(fn->triggers[0].line, 1);
+    assert_int_equal(fn->triggers[0].kind, MP_TRIGGER_MQTT);
+    assert_int_equal(fn->triggers[0].qos, 1);
+    assert_true(fn->triggers[0].retained);
+    assert_false(fn->triggers[0].own_lane);
+    assert_null(fn->triggers[0].share);
+    assert_int_equal(fn->triggers[0].max_payload, 64 << 10);
+    assert_int_equal(fn->triggers[0].max_age_us, 0);
+    assert_int_equal(fn->triggers[0].format, MP_FORMAT_AUTO);
+    assert_int_equal(fn->n_grants, 0);
+    assert_false(fn->has_state);
+    assert_int_equal(fn->memory, 1 << 20);
+    assert_int_equal(fn->timeout_us, 5 * MP_SECOND);
+    assert_int_equal(fn->cpu_us, MP_SECOND);
+    assert_int_equal(fn->init_timeout_us, MP_SECOND);
+    assert_int_equal(fn->outputs, 100);
+    assert_int_equal(fn->output_bytes, 256 << 10);
+    assert_int_equal(fn->log_bytes, 16 << 10);
+    assert_int_equal(fn->queue, 1000);
+    assert_int_equal(fn->queue_bytes, 4 << 20);
+    assert_false(fn->overflow_oldest);
+    assert_int_equal(fn->kills, 2);
+    assert_int_equal(fn->scale_min, 0);
+    assert_int_equal(fn->scale_max, 16);
+    assert_int_equal(fn->idle_us, 60 * MP_SECOND);
+    assert_int_equal(fn->priority, MP_PRIORITY_NORMAL);
+    assert_false(fn->own_worker);
+    assert_int_equal(fn->attempts, 3);
+    assert_int_equal(fn->backoff_us, MP_SECOND);
+    assert_int_equal(fn->max_backoff_us, 300 * MP_SECOND);
+    assert_int_equal(fn->retry_max_age_us, 0);
+    assert_null(fn->on_failure);
+    assert_int_equal(fn->breaker_failures, 10);
+    assert_int_equal(fn->breaker_pause_us, 10 * MP_SECOND);
+    assert_int_equal(fn->breaker_max_pause_us, 600 * MP_SECOND);
+    assert_int_equal(fn->log_level, MP_INFO);
+    assert_int_equal(fn->log_per, 10);
+    assert_int_equal(fn->log_every_us, MP_SECOND);
+    mp_function_unref(fn);
+}
+
+static void what_is_said_is_kept(void **state)
+{
+    struct mp_function *fn =
+        function("[function]\nname = over-heat\nversion = 1.2.3\n"
+                 "timezone = UTC\norder = none\n"
+                 "[trigger a]\nmqtt = x/{p}, y/{p}\nmqtt = \"z,z/{p}\"\n"
+                 "qos = 0\nshare = g\nretained = no\nlane = own\n"
+                 "format = bytes\nmax_payload = 1K\nmax_age = 1m30s\n"
+                 "[grant]\npublish = a/#, b/${node}/${LIMIT}\n"
+                 "[limits]\ntimeout = 100ms\noverflow = oldest\n"
+                 "[scale]\npriority = high\nisolation = worker\nmax = 0\n"
+                 "[log]\nlevel = error\nrate = 5/m\n"
+                 "[env]\nLIMIT = 30\nTEXT = \" ${function}@${version} \"\n");
+
+    (void)state;
+    assert_string_equal(t_told_text(&told), "");
+    assert_string_equal(fn->name, "over-heat");
+    assert_string_equal(fn->timezone, "UTC");
+    assert_int_equal(fn->order, MP_ORDER_NONE);
+    assert_int_equal(fn->triggers[0].n_patterns, 3);
+    assert_string_equal(fn->triggers[0].patterns[2].text, "z,z/{p}");
+    assert_int_equal(fn->triggers[0].qos, 0);
+    assert_string_equal(fn->triggers[0].share, "g");
+    assert_false(fn->triggers[0].retained);
+    assert_true(fn->triggers[0].own_lane);
+    assert_int_equal(fn->triggers[0].format, MP_FORMAT_BYTES);
+    assert_int_equal(fn->triggers[0].max_payload, 1024);
+    assert_int_equal(fn->triggers[0].max_age_us, 90 * MP_SECOND);
+    assert_int_equal(fn->n_grants, 2);
+    assert_true(mp_slice_is(fn->grants[1], "b/n1/30"));
+    assert_int_equal(fn->timeout_us, 100 * MP_MS);
+    assert_int_equal(fn->cpu_us, 100 * MP_MS); /* never above timeout */
+    assert_true(fn->overflow_oldest);
+    assert_int_equal(fn->priority, MP_PRIORITY_HIGH);
+    assert_true(fn->own_worker);
+    assert_int_equal(fn->scale_max, 0);
+    assert_int_equal(fn->log_level, MP_ERROR);
+    assert_int_equal(fn->log_per, 5);
+    assert_int_equal(fn->log_every_us, 60 * MP_SECOND);
+    assert_int_equal(fn->n_env, 2);
+    assert_true(mp_slice_is(fn->env[1].name, "TEXT"));
+    assert_true(mp_slice_is(fn->env[1].value, " over-heat@1.2.3 "));
+    mp_function_unref(fn);
+}
+
+static const char simple[] = "[trigger]\nmqtt = a\n[grant]\npublish = b/+\n";
+
+static void other_bytes_or_names_have_another_digest(void **state)
+{
+    struct mp_function *first = function(simple), *fn;
+    uint64_t lo = first->digest.lo;
+
+    (void)state;
+    fn = function(simple);
+    assert_int_equal(fn->digest.lo, lo);
+    mp_function_unref(fn);
+    t_file_put(dir, "f/more.lua", MP_S(""));
+    fn = function(simple);
+    assert_int_not_equal(fn->digest.lo, lo);
+    assert_int_equal(fn->n_files, 2);
+    lo = fn->digest.lo;
+    mp_function_unref(fn);
+    t_file_put(dir, "f/more.lua", MP_S(" "));
+    fn = function(simple);
+    assert_int_not_equal(fn->digest.lo, lo);
+    lo = fn->digest.lo;
+    mp_function_unref(fn);
+    t_file_put(dir, "f/notes.txt", MP_S("none of the function's files"));
+    t_file_put(dir, "f/.main.lua.swp", MP_S("nor an editor's"));
+    fn = function(simple);
+    assert_int_equal(fn->digest.lo, lo);
+    mp_function_unref(fn);
+    mp_function_unref(first);
+}
+
+static void modules_and_tests_are_found_below(void **state)
+{
+    struct mp_function *fn;
+
+    (void)state;
+    t_file_put(dir, "f/a/b.lua", MP_S("return 1"));
+    t_file_put(dir, "f/tests/one.json", MP_S("{}"));
+    fn = function(simple);
+    assert_int_equal(fn->n_files, 2);
+    assert_true(mp_slice_is(fn->files[0].name, "a/b.lua"));
+    assert_true(mp_slice_is(fn->files[0].value, "return 1"));
+    assert_true(mp_slice_is(fn->files[1].name, "main.lua"));
+    mp_function_unref(fn);
+}
+
+static void a_directory_without_its_files_is_told(void **state)
+{
+    char path[80];
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/f", dir);
+    assert_null(mp_function_read(path, "n1", &told.report));
+    assert_string_equal(t_told_text(&told), "0: there is no such directory\n");
+    mkdir(path, 0755);
+    assert_null(mp_function_read(path, "n1", &told.report));
+    assert_string_equal(t_told_text(&told),
+                        "0: there is no main.lua in it\n"
+                        "0: there is no function.conf in it\n");
+}
+
+static void a_function_is_bounded_in_files_and_bytes(void **state)
+{
+    static char big[MP_FILE_MAX + 1];
+    char name[32];
+
+    (void)state;
+    memset(big, '-', sizeof big);
+    t_file_put(dir, "f/big.lua", mp_slice(big, sizeof big));
+    assert_null(function(simple));
+    assert_string_equal(t_told_text(&told), "0: longer than 256K\n");
+    for (int i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "f/big%.0d.lua", i);
+        t_file_put(dir, name, mp_slice(big, MP_FILE_MAX));
+    }
+    assert_null(function(simple));
+    assert_string_equal(t_told_text(&told),
+                        "0: its files are longer than 1M together\n");
+    for (int i = 0; i < 70; i++) {
+        snprintf(name, sizeof name, "f/tests/%d.json", i);
+        t_file_put(dir, name, MP_S("{}"));
+    }
+    assert_null(function(simple));
+    assert_non_null(strstr(t_told_text(&told), "0: more than 64 files\n"));
+}
+
+static void only_regular_files_inside_the_directory_are_read(void **state)
+{
+    char path[96], outside[96];
+    struct mp_function *fn = function(simple);
+
+    (void)state;
+    mp_function_unref(fn);
+    snprintf(path, sizeof path, "%s/f/inside.lua", dir);
+    assert_int_equal(symlink("main.lua", path), 0);
+    fn = function(simple);
+    assert_int_equal(fn->n_files, 2);
+    mp_function_unref(fn);
+    t_file_put(dir, "fa.lua", MP_S("return 1"));
+    snprintf(path, sizeof path, "%s/f/out.lua", dir);
+    snprintf(outside, sizeof outside, "%s/fa.lua", dir);
+    assert_int_equal(symlink(outside, path), 0);
+    assert_null(function(simple));
+    assert_string_equal(t_told_text(&told),
+                        "0: a link that leaves the directory\n");
+    unlink(path);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_null(function(simple));
+    assert_string_equal(t_told_text(&told), "0: not a regular file\n");
+    unlink(path);
+    snprintf(path, sizeof path, "%s/f/up", dir);
+    assert_int_equal(symlink("..", path), 0);
+    assert_null(function(simple));
+    assert_string_equal(t_told_text(&told),
+                        "0: a link that leaves the directory\n");
+    unlink(path);
+    assert_int_equal(symlink(".", path), 0); /* a loop ends */
+    assert_null(function(simple));
+    assert_string_equal(t_told_text(&told),
+                        "0: a link that leaves the directory\n");
+}
+
+static void a_directory_that_can_not_be_a_name_needs_one(void **state)
+{
+    char path[96];
+    struct mp_function *fn;
+
+    (void)state;
+    t_file_put(dir, "Big One/function.conf", mp_slice_str(simple));
+    t_file_put(dir, "Big One/main.lua", MP_S(""));
+    snprintf(path, sizeof path, "%s/Big One", dir);
+    assert_null(mp_function_read(path, "n1", &told.report));
+    assert_non_null(strstr(t_told_text(&told), "name = NAME in [function]"));
+    t_file_put(dir, "Big One/function.conf",
+               MP_S("[function]\nname = big\n[trigger]\nmqtt = a\n"));
+    fn = mp_function_read(path, "n1", &told.report);
+    assert_string_equal(fn->name, "big");
+    mp_function_unref(fn);
+}
+
+static void a_bare_file_is_a_function_that_takes_any_topic(void **state)
+{
+    char path[96];
+    struct mp_function *fn;
+    struct mp_pair params[MP_PAIRS_MAX];
+    uint32_t n;
+
+    (void)state;
+    t_file_put(dir, "My Try.lua", MP_S("return print"));
+    snprintf(path, sizeof path, "%s/My Try.lua", dir);
+    fn = mp_function_read(path, "n1", &told.report);
+    assert_string_equal(t_told_text(&told), "");
+    assert_string_equal(fn->name, "my-try");
+    assert_int_equal(fn->n_files, 1);
+    assert_true(mp_slice_is(fn->files[0].name, "main.lua"));
+    assert_non_null(mp_function_trigger(fn, MP_S("invoke")));
+    assert_true(mp_pattern_match(&fn->triggers[0].patterns[0], MP_S("a/b"),
+                                 params, &n));
+    assert_true(mp_function_may_publish(fn, MP_S("x/y"), MP_S("moonpool")));
+    assert_int_equal(fn->memory, 1 << 20);
+    mp_function_unref(fn);
+}
+
+static void it_publishes_within_its_grants_only(void **state)
+{
+    struct mp_function *fn =
+        function("[trigger]\nmqtt = a\n[grant]\npublish = out/#, +/x\n");
+    static const struct {
+        const char *topic, *why;
+        bool may;
+    } rows[] = {
+        {"out/1", "granted", true},
+        {"out", "granted by out/#", true},
+        {"in/1", "not granted", false},
+        {"a/x", "granted by +/x", true},
+        {"$SYS/x", "the broker's", false},
+        {"fleet/x", "the host's own, though +/x has it", false},
+        {"fleeting/x", "only begins alike", true},
+        {"", "no topic", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        print_message("%s: %s\n", rows[i].topic, rows[i].why);
+        assert_int_equal(mp_function_may_publish(
+                             fn, mp_slice_str(rows[i].topic), MP_S("fleet")),
+                         rows[i].may);
+    }
+    mp_function_unref(fn);
+}
+
+static void an_actor_key_is_filled_in_and_bounded(void **state)
+{
+    static char long_one[MP_KEY_MAX + 1];
+    char template[] = "{site}/x-{device}", key[MP_KEY_MAX];
+    struct mp_function fn = {.state_key = template};
+    struct mp_pair params[] = {{MP_S("site"), MP_S("s1")},
+                               {MP_S("device"), MP_S("d2")}};
+
+    (void)state;
+    assert_int_equal(mp_function_key(&fn, params, 2, key), 7);
+    assert_memory_equal(key, "s1/x-d2", 7);
+    assert_int_equal(mp_function_key(&fn, params, 1, key), MP_ENONE);
+    memset(long_one, 'a', sizeof long_one);
+    params[1].value = mp_slice(long_one, MP_KEY_MAX - 5);
+    assert_int_equal(mp_function_key(&fn, params, 2, key), MP_KEY_MAX);
+    params[1].value = mp_slice(long_one, MP_KEY_MAX - 4);
+    assert_int_equal(mp_function_key(&fn, params, 2, key), MP_ERANGE);
+}
+
+#define T(test) cmocka_unit_test_setup_teardown(test, make, clear)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(every_mistake_is_told_with_its_line),
+        T(what_is_not_said_has_its_default),
+        T(what_is_said_is_kept),
+        T(other_bytes_or_names_have_another_digest),
+        T(modules_and_tests_are_found_below),
+        T(a_directory_without_its_files_is_told),
+        T(a_function_is_bounded_in_files_and_bytes),
+        T(only_regular_files_inside_the_directory_are_read),
+        T(a_directory_that_can_not_be_a_name_needs_one),
+        T(a_bare_file_is_a_function_that_takes_any_topic),
+        T(it_publishes_within_its_grants_only),
+        T(an_actor_key_is_filled_in_and_bounded),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
