@@ -37,6 +37,8 @@ ifdef FUZZ
 B := build/fuzz
 CC := clang
 OPT := -O1 -g -fno-omit-frame-pointer
+# gcc's warnings are the errors; clang has its own taste in clang-tidy.
+WARN := -Wall
 HARD := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined
 LDHARD := -fsanitize=address,undefined
 endif
@@ -107,7 +109,7 @@ $(B)/moonpool: $(B)/cli/moonpool.o $(B)/libcli.a $(B)/libcore.a $(B)/libbase.a
 $(B)/moonpool-host: $(B)/cli/host.o $(TRANSPORT_O) $(B)/libcli.a $(B)/libcore.a $(B)/libbase.a
 	$(call step,LINK,$@)$(CC) $(LDFLAGS) $^ -lmosquitto -luv -linih -o $@
 $(B)/moonpool-worker: $(B)/cli/worker.o $(B)/libluart.a $(B)/libbase.a
-	$(call step,LINK,$@)$(CC) $(LDFLAGS) $^ $(LUA_LIBS) -lseccomp -o $@
+	$(call step,LINK,$@)$(CC) $(LDFLAGS) $^ $(LUA_LIBS) -lseccomp -lm -o $@
 
 # ---- programs of the tests ----
 
@@ -185,10 +187,9 @@ unit: $(UNIT) $(PROGRAMS) $(LOAD)
 check:
 	@tests/setup.sh build check
 	$(SUB) all
-	@tests/check/map.sh
-	@tests/check/symbols.sh $(B)
-	@tests/check/format.sh
-	@tests/check/tidy.sh
+	@bad=0; for c in map "symbols $(B)" format tidy; do \
+	    set -- $$c; tests/check/$$1.sh $$2 || { echo "check: $$1: no"; bad=1; }; \
+	done; exit $$bad
 
 bench:
 	@tests/setup.sh build

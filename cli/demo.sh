@@ -66,10 +66,13 @@ start ALERTS mosquitto_sub -h 127.0.0.1 -p "$PORT" -t 'alerts/#' -C 3 \
 
 start HOST "$build/moonpool" run --config "$data/moonpool.conf" \
     --functions examples --data "$data" --mqtt "$URL" --live
-start SENSORS "$build/sensors" --mqtt "$URL" --devices 100
+start SENSORS "$build/sensors" --mqtt "$URL" --devices 100 --burst \
+    >/dev/null
 
-# Until somebody ends us, or the host ends: then that is the news.
-wait "$HOST"
+# Until somebody ends us, or one of them ends: then that is the news.
+wait -n -p ended "$HOST" "$SENSORS"
 status=$?
-echo "the host ended by itself (status $status)" >&2
+name=sensors
+[ "$ended" != "$HOST" ] || name="the host"
+echo "$name ended early (status $status)" >&2
 exit 1

@@ -110,9 +110,8 @@ static void build_items(struct builder *b, struct mp_value *v)
         v->n++;
     }
     v->items = b->points;
-    b->points += v->n;
-    for (size_t i = 0; i < v->n; i++, first = first->next)
-        v->items[i] = first;
+    for (; first; first = first->next)
+        *b->points++ = first;
     if (v->kind == MP_VALUE_OBJECT && v->n > 1)
         sort_members(v);
 }
@@ -179,7 +178,8 @@ int mp_value_parse(struct mp_value_doc *doc, struct mp_slice text,
             mp_why_wrap(why, "line %zu", n);
         return MP_EPARSE;
     }
-    doc->block = mp_alloc(n * (sizeof *b.values + sizeof *b.points) + text.len);
+    doc->block =
+        mp_alloc(n * (sizeof *b.values + sizeof(struct mp_value *)) + text.len);
     b.values = doc->block;
     b.points = (const struct mp_value **)(void *)(b.values + n);
     b.text = (char *)(b.points + n);

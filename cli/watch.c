@@ -84,9 +84,23 @@ static void dir_add(const char *path)
                uv_strerror(rc));
 }
 
-/* Follow directories as they come and go. */
-static void look_around(bool changed)
+/* Has it what makes a directory a function?  Others are none of ours: logs,
+ * a data directory, what an editor leaves. */
+static bool is_function(const char *path)
 {
+    char file[PATH_MAX + 16];
+
+    snprintf(file, sizeof file, "%s/function.conf", path);
+    if (access(file, F_OK) == 0)
+        return true;
+    snprintf(file, sizeof file, "%s/main.lua", path);
+    return access(file, F_OK) == 0;
+}
+
+/* Follow directories as they come and go; true: there was such a change. */
+static bool look_around(bool changed)
+{
+    bool any = false;
     DIR *root = opendir(watch.functions);
     struct dirent *entry;
     struct stat st;
@@ -95,8 +109,10 @@ static void look_around(bool changed)
     mp_list_each_safe (at, &watch.dirs) {
         struct dir *d = mp_of(at, struct dir, link);
 
-        if (d != watch.testing && stat(d->path, &st))
+        if (d != watch.testing && stat(d->path, &st)) {
             dir_drop(d);
+            any = true;
+        }
     }
     while (root && (entry = readdir(root))) {
         snprintf(path, sizeof path, "%s/%s", watch.functions, entry->d_name);
@@ -104,11 +120,13 @@ static void look_around(bool changed)
             !S_ISDIR(st.st_mode) || dir_of(path))
             continue;
         dir_add(path);
-        if (!changed) /* what was there at the start is live already */
-            dir_of(path)->changed = false;
+        /* What was there at the start is live already. */
+        dir_of(path)->changed = changed && is_function(path);
+        any |= is_function(path);
     }
     if (root)
         closedir(root);
+    return any;
 }
 
 static void test_next(void);
@@ -190,24 +208,30 @@ static void on_silence(uv_timer_t *timer)
         uv_timer_start(timer, on_silence, SILENCE_MS, 0);
         return;
     }
-    look_around(true);
+    (void)look_around(true);
     test_next();
 }
 
 static void on_change(uv_fs_event_t *event, const char *name, int events,
                       int status)
 {
+    bool any = false;
+
     (void)events;
     (void)status;
+
     if (name && (name[0] == '.' || name[strlen(name) - 1] == '~'))
         return; /* an editor's own files */
+    if (event == &watch.root)
+        any = look_around(true);
     mp_list_each (at, &watch.dirs) {
         struct dir *d = mp_of(at, struct dir, link);
 
-        if (d->event == event)
-            d->changed = true;
+        if (d->event == event && (is_function(d->path) || d->failing))
+            d->changed = any = true;
     }
-    uv_timer_start(&watch.silence, on_silence, SILENCE_MS, 0);
+    if (any)
+        uv_timer_start(&watch.silence, on_silence, SILENCE_MS, 0);
 }
 
 void mp_watch_open(uv_loop_t *loop, const char *functions, void (*rescan)(void))
@@ -225,7 +249,7 @@ void mp_watch_open(uv_loop_t *loop, const char *functions, void (*rescan)(void))
     if (rc)
         mp_log(MP_WARN, "watch", NULL, "can't watch %s: %s", functions,
                uv_strerror(rc));
-    look_around(false);
+    (void)look_around(false);
 }
 
 void mp_watch_close(void)

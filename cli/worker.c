@@ -5,7 +5,7 @@
  * its socket at MP_FD_SOCKET, the shared page at MP_FD_PAGE, and the process
  * that started it as its only argument.
  */
-#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -15,6 +15,15 @@
 #include "luart/image.h"
 #include "luart/run.h"
 #include "luart/serve.h"
+
+/* A Ctrl-C or a stop of the service is the host's to answer: it drains. */
+static void leave_stopping_to_the_host(void)
+{
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};
+
+    for (size_t i = 0; i < ARRAY_LEN(signals); i++)
+        signal(signals[i], SIG_IGN);
+}
 
 static int start(pid_t parent, struct mp_page **page, struct mp_why *why)
 {
@@ -41,6 +50,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "moonpool-worker is started by moonpool-host\n");
         return 2;
     }
+    leave_stopping_to_the_host();
     if (start((pid_t)atol(argv[1]), &page, &why)) {
         fprintf(stderr, "moonpool-worker: %s\n", why.text);
         return 1;

@@ -192,7 +192,7 @@ int mp_check_filter(struct mp_slice v, struct mp_why *why)
 {
     int rc;
 
-    if (v.len && memchr(v.ptr, '{', v.len))
+    if (mp_has(v, '{'))
         return mp_why_set(why, MP_EPARSE,
                           "a filter has + for a level and # for the rest, no "
                           "{name}");

@@ -46,7 +46,7 @@ int mp_parse_mqtt_url(struct mp_slice text, bool *tls, char **host,
     rest.len -= *tls ? 8 : 7;
     if (mp_ends(rest, "/"))
         rest.len--;
-    if (rest.len && memchr(rest.ptr, '@', rest.len))
+    if (mp_has(rest, '@'))
         return mp_why_set(why, MP_EPARSE,
                           "a login stands in [mqtt] user and password, not in "
                           "the url");

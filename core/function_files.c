@@ -157,7 +157,8 @@ bool mp_function_files_read(struct mp_function_files *files, const char *path,
 
         mp_why_errno(&why, "read it");
         mistake(&w, "",
-                errno == ENOENT ? "there is no such directory" : why.text);
+                errno == ENOENT ? "there is no such file or directory"
+                                : why.text);
         return false;
     }
     walk_dir(&w, path, "", 0);

@@ -53,7 +53,7 @@ static const char *bad_bytes(struct mp_slice line)
 {
     if (line.len > LINE_MAX_BYTES)
         return "a line of more than 1000 bytes";
-    if (line.len && memchr(line.ptr, '\0', line.len))
+    if (mp_has(line, '\0'))
         return "a NUL byte; is this a text file?";
     if (!mp_utf8_valid(line))
         return "not UTF-8";

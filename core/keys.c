@@ -409,7 +409,7 @@ static bool given_twice(const struct mp_keys *k, const struct mp_key *key,
  * is most often a wildcard: there it counts behind a blank only. */
 static const char *comment_hint(const struct mp_key *key, struct mp_slice v)
 {
-    bool likely = v.len && memchr(v.ptr, ';', v.len);
+    bool likely = mp_has(v, ';');
 
     for (size_t i = 0; i < v.len; i++) {
         if (v.ptr[i] == '#' &&

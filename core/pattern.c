@@ -108,7 +108,7 @@ int mp_pattern_parse(struct mp_pattern *p, struct mp_slice text,
     if (text.len > MP_TOPIC_MAX)
         return mp_why_set(why, MP_ERANGE, "a pattern of %zu bytes; at most %d",
                           text.len, MP_TOPIC_MAX);
-    if (!mp_utf8_valid(text) || memchr(text.ptr, '\0', text.len))
+    if (!mp_utf8_valid(text) || mp_has(text, '\0'))
         return mp_why_set(why, MP_EPARSE, "a pattern is not UTF-8");
     p->text = mp_strndup(text.ptr, text.len);
     rc = parse_levels(p, mp_slice(p->text, text.len), why);

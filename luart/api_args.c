@@ -117,7 +117,8 @@ static const struct unit {
     {"d", INT64_C(86400000000)},
 };
 
-#define DURATION_MAX (INT64_C(36500) * 86400 * 1000000)
+#define DURATION_MAX_S (INT64_C(36500) * 86400)
+#define DURATION_MAX (DURATION_MAX_S * 1000000)
 
 /* "1h30m" in microseconds; -1: not a duration. */
 static int64_t duration_text(struct mp_slice s)
@@ -160,7 +161,7 @@ int64_t mp_api_duration(lua_State *L, int index, const char *call)
 
     if (lua_type(L, index) == LUA_TNUMBER) {
         n = lua_tonumber(L, index);
-        if (!(n >= 0 && n <= (lua_Number)(DURATION_MAX / 1000000)))
+        if (!(n >= 0 && n <= (lua_Number)DURATION_MAX_S))
             return luaL_error(L, "%s: %f is not a duration in seconds", call,
                               n);
         return (int64_t)(n * 1e6);

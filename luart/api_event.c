@@ -151,8 +151,6 @@ int mp_event_prepare(lua_State *L)
     lua_setfield(L, event, "params");
     lua_createtable(L, 0, 0);
     lua_setfield(L, event, "properties");
-    /* The names and types are kept from the collector as upvalues' names
-     * are: by the metatable, which nobody sees. */
     lua_createtable(L, 0, 2);
     lua_createtable(L, 0, 1);
     lua_pushvalue(L, event);

@@ -17,7 +17,7 @@ static const char *const calls[MP_LEVELS] = {"log.debug", "log.info",
 
 void mp_api_log(lua_State *L, enum mp_level level, int message, int fields)
 {
-    struct mp_pair pairs[FIELDS_MAX];
+    struct mp_pair pairs[FIELDS_MAX] = {0};
     struct mp_log_line line = {.level = level, .fields = pairs};
     size_t mark = mp_inv.logs.len, bytes;
 

@@ -94,6 +94,7 @@ static int missing(lua_State *L, const char *what)
     char hint[MP_HINT_MAX];
     struct mp_slice name;
 
+    luaL_checktype(L, 1, LUA_TTABLE);
     if (lua_type(L, 2) != LUA_TSTRING)
         return luaL_error(L, "%s has names only, no %s", what,
                           luaL_typename(L, 2));
@@ -115,9 +116,11 @@ static int missing_in_env(lua_State *L)
 /* The table on top raises when a name that isn't there is read. */
 static void strict(lua_State *L, lua_CFunction index)
 {
-    lua_createtable(L, 0, 1);
+    lua_createtable(L, 0, 2);
     lua_pushcfunction(L, index);
     lua_setfield(L, -2, "__index");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
     lua_setmetatable(L, -2);
 }
 

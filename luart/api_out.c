@@ -30,9 +30,12 @@ struct payload {
     enum mp_format format;
 };
 
+/* The rest of output_bytes; a single payload must fit into a frame too. */
 static uint32_t bytes_left(void)
 {
-    return mp_inv.image->load.output_bytes - mp_inv.output_bytes;
+    uint32_t left = mp_inv.image->load.output_bytes - mp_inv.output_bytes;
+
+    return left < MP_FRAME_MAX / 4 ? left : MP_FRAME_MAX / 4;
 }
 
 /* limits.output_bytes as people write it. */

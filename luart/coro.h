@@ -16,7 +16,7 @@
 int mp_luaopen_coroutine(lua_State *L);
 
 /*
- * For calls that wait, as `return mp_wait(L, "sleep", kind, delay)`: suspend
+ * For calls that wait, as `return mp_coro_wait(L, "sleep", kind, us)`: suspend
  * the whole invocation.  Raises where that can't be.
  */
 int mp_coro_wait(lua_State *L, const char *what, int kind, long long delay_us);

@@ -91,7 +91,9 @@ void mp_failure_read(lua_State *L, struct mp_failure *f)
     const struct raised *raised;
 
     *f = (struct mp_failure){.kind = MP_OUT_ERROR, .retry_after_us = -1};
-    lua_checkstack(L, 5);
+    f->text = MP_S("stack overflow");
+    if (!lua_checkstack(L, 5))
+        return;
     switch (lua_type(L, -1)) {
     case LUA_TSTRING:
     case LUA_TNUMBER:
@@ -158,9 +160,20 @@ static int failure_tostring(lua_State *L)
     return 1;
 }
 
+/* So that "no: " .. e works as it does with a string. */
+static int failure_concat(lua_State *L)
+{
+    luaL_tolstring(L, 1, NULL);
+    luaL_tolstring(L, 2, NULL);
+    lua_concat(L, 2);
+    return 1;
+}
+
 void mp_error_open(lua_State *L)
 {
     luaL_newmetatable(L, TYPE_FAILURE);
+    lua_pushcfunction(L, failure_concat);
+    lua_setfield(L, -2, "__concat");
     lua_pushcfunction(L, failure_tostring);
     lua_setfield(L, -2, "__tostring");
     lua_pushboolean(L, 0);

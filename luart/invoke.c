@@ -39,6 +39,7 @@ struct turn {
     const struct mp_event *event; /* NULL: going on */
     struct mp_outcome out;
     struct mp_why why;
+    uint32_t ns; /* of user code, in this turn */
     bool waits;
 };
 
@@ -147,7 +148,7 @@ static void set_aside(struct turn *t, struct mp_buf *out)
     struct mp_wait wait = {.run = mp_inv.id,
                            .kind = mp_inv.waits,
                            .delay_us = mp_inv.delay_us,
-                           .run_ns = t->out.run_ns,
+                           .run_ns = t->ns,
                            .memory = (uint32_t)used.len};
 
     mp_inv.did |= MP_DID_WAIT;
@@ -227,7 +228,8 @@ static void take_turn(struct turn *t, enum mp_kind (*body)(void *arg),
     t->out.retry_after_us = -1;
     t->out.kind = mp_run_guard(mp_inv.image->co, body, t, start_ns / 1000);
     took = now_ns() - start_ns;
-    mp_inv.run_ns += took < UINT32_MAX ? (uint32_t)took : UINT32_MAX;
+    t->ns = took < UINT32_MAX ? (uint32_t)took : UINT32_MAX;
+    mp_inv.run_ns += t->ns;
     t->out.run_ns = mp_inv.run_ns;
     if (t->waits && t->out.kind == MP_OUT_OK)
         set_aside(t, out);

@@ -49,7 +49,11 @@ MP_MUST int mp_json_encode(lua_State *L, int index, struct mp_buf *out,
 void mp_json_push_null(lua_State *L);
 int mp_json_is_null(lua_State *L, int index);
 
-/* Mark the table at index as a list. */
+/* Mark the table at index as a list; is it marked? */
 void mp_json_mark_list(lua_State *L, int index);
+bool mp_json_is_list(lua_State *L, int index);
+
+/* The function json.encode itself. */
+int mp_json_call_encode(lua_State *L);
 
 #endif

@@ -46,8 +46,14 @@ static _Noreturn void out(enum mp_kind kind)
     _longjmp(run.out, (int)kind);
 }
 
+/*
+ * Called from within the allocator, at any point of Lua's code.  Reading the
+ * frames is fine there: Lua changes them only after it has its memory.
+ */
 static void memory_full(void)
 {
+    if (run.depth > 0)
+        mp_traceback(run.active[run.depth - 1], &run.traceback);
     out(MP_OUT_MEMORY);
 }
 
@@ -85,10 +91,10 @@ int mp_run_open(struct mp_page *page, struct mp_why *why)
 {
     struct sigaction act = {.sa_handler = on_signal,
                             .sa_flags = SA_RESTART | SA_ONSTACK};
-    stack_t stack = {.ss_size = STACK};
+    static char own_stack[STACK];
+    stack_t stack = {.ss_sp = own_stack, .ss_size = STACK};
 
     run.page = page;
-    stack.ss_sp = mp_alloc(STACK);
     if (sigaltstack(&stack, NULL) || sigaction(MP_SIGNAL, &act, NULL))
         return mp_why_errno(why, "install the handler of deadlines");
     mp_buf_room(&run.traceback, MP_TRACEBACK_MAX);
@@ -193,6 +199,14 @@ bool mp_run_may_wait(void)
 struct mp_buf *mp_run_traceback(void)
 {
     return &run.traceback;
+}
+
+void mp_inv_trim(size_t keep)
+{
+    if (mp_inv.effects.cap > keep)
+        mp_buf_fini(&mp_inv.effects);
+    if (mp_inv.logs.cap > keep)
+        mp_buf_fini(&mp_inv.logs);
 }
 
 int64_t mp_run_wall_us(void)

@@ -49,6 +49,9 @@ void mp_run_on_nudge(void (*nudge)(bool in_user_code));
  */
 void mp_inv_reset(struct mp_image *image, uint64_t id);
 
+/* Between invocations: free buffers of more than keep bytes. */
+void mp_inv_trim(size_t keep);
+
 /*
  * Call body with L as what runs, watched.  Returns what body returns, or
  * MP_OUT_TIMEOUT or MP_OUT_MEMORY when it was ended.  now_us: for the page.
@@ -71,10 +74,10 @@ lua_State *mp_run_outermost(void);
 /* May what runs wait, or does a C function stand in between? */
 bool mp_run_may_wait(void);
 
-/* Traceback of where the deadline struck; empty: unknown. */
+/* Traceback of where it ended; empty: unknown. */
 struct mp_buf *mp_run_traceback(void);
 
-/* A run takes place: wall clock in microseconds, or the fake one. */
+/* What the invocation takes for the time of day. */
 int64_t mp_run_wall_us(void);
 
 #endif

@@ -133,6 +133,7 @@ static void idle(void)
     if (poll(&p, 1, IDLE_MS) != 0)
         return;
     mp_arena_give_back(0);
+    mp_inv_trim(KEEP);
     if (s.in_from == s.in_to && s.in_cap > KEEP) {
         free(s.in);
         s.in = mp_alloc(IN_MIN);

@@ -20,6 +20,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -138,15 +139,23 @@ static void set_connect_properties(struct mqtt_conn *c)
     mosquitto_property_free_all(&props);
 }
 
+/* The library sets up TLS in the first connect that needs it, without asking
+ * whether another thread does the same: with TLS they go one at a time. */
+static pthread_mutex_t tls_connect = PTHREAD_MUTEX_INITIALIZER;
+
 static void conn_work(uv_work_t *work)
 {
     struct mqtt_conn *c = work->data;
     const struct mp_config *cfg = c->mq->config;
 
+    if (cfg->mqtt.tls)
+        pthread_mutex_lock(&tls_connect);
     c->work_rc =
         mosquitto_connect_async(c->m, cfg->mqtt.host, cfg->mqtt.port,
                                 (int)(cfg->mqtt.keepalive_us / MP_SECOND));
     c->work_errno = errno;
+    if (cfg->mqtt.tls)
+        pthread_mutex_unlock(&tls_connect);
 }
 
 static void conn_down(struct mqtt_conn *c);
@@ -410,6 +419,22 @@ static void on_disconnect(struct mosquitto *m MP_UNUSED, void *obj, int rc,
 }
 
 /* ---- reading and writing before UP and at the end ---- */
+
+/*
+ * Confirm at once what was read.  A broker without TCP_NODELAY (mosquitto, by
+ * default) holds back its second small packet until the first is confirmed,
+ * and we, who have nothing to send meanwhile, would do that after 40 ms
+ * (delayed acknowledgement, RFC 1122 4.2.3.2).  The kernel forgets the option
+ * when it likes, so it is set after each read.
+ */
+void mqtt_conn_confirm(struct mqtt_conn *c)
+{
+    int on = 1;
+
+    if (!c->gone)
+        setsockopt(mosquitto_socket(c->m), IPPROTO_TCP, TCP_QUICKACK, &on,
+                   sizeof on);
+}
 
 void mqtt_conn_write(struct mqtt_conn *c, bool many)
 {

@@ -231,6 +231,15 @@ static bool take_qos1(struct mqtt_lane *l, struct mp_input *from,
     return false;
 }
 
+static void read_clocks(struct mqtt_lane *l)
+{
+    if (l->clock_left--)
+        return;
+    l->clock_left = MQTT_CLOCK_EVERY - 1;
+    l->now_us = mp_now_us();
+    l->wall_us = mp_wall_us();
+}
+
 void mqtt_input_take(struct mqtt_lane *l, const struct mosquitto_message *msg,
                      const mosquitto_property *props)
 {
@@ -243,14 +252,15 @@ void mqtt_input_take(struct mqtt_lane *l, const struct mosquitto_message *msg,
         .type = MP_EVENT_MQTT,
         .qos = (uint8_t)msg->qos,
         .retained = msg->retain,
-        .received_us = mp_now_us(),
-        .time_us = mp_wall_us(),
         .topic = {msg->topic, strlen(msg->topic)},
         .data = {msg->payload, (size_t)msg->payloadlen},
         .source = mp_slice_str(mq->source),
         .lane = l->number,
     };
 
+    read_clocks(l);
+    from.received_us = l->now_us;
+    from.time_us = l->wall_us;
     p.n_copies = 0;
     p.has_id = false;
     if (from.data.len > mq->config->mqtt.max_payload) {

@@ -93,6 +93,8 @@ static bool lane_flush(struct mqtt_lane *l)
             return false;
     }
     l->flushing = false;
+    if (l->gate.messages >= MQTT_BUSY)
+        mqtt_lane_gather(l);
     mp_redelivery_flushed(&l->seen);
     mp_gate_flushed(&l->gate);
     return true;
@@ -102,13 +104,14 @@ static bool lane_flush(struct mqtt_lane *l)
 
 static bool may_read(const struct mqtt_lane *l)
 {
-    return l->conn.state == MQTT_UP && !l->conn.doomed[0] &&
+    return l->conn.state == MQTT_UP && !l->conn.doomed[0] && !l->gathering &&
            !l->conn.mq->draining && mp_gate_may_read(&l->gate);
 }
 
 /* True: the socket is dry.  False: the gate wants no more for now. */
 static bool lane_read(struct mqtt_lane *l)
 {
+    l->clock_left = 0;
     while (may_read(l)) {
         l->progress = false;
         /* One packet a call, whatever it is asked for.  errno can't tell
@@ -129,29 +132,29 @@ static void lane_watch(struct mqtt_lane *l)
         events |= UV_WRITABLE;
     /* While HELD the socket stays watched until it is readable indeed: most
      * batches settle before that, and each change costs a system call. */
-    if (!events && l->gate.state == MP_GATE_HELD)
+    if (!events && (l->gate.state == MP_GATE_HELD || l->gathering))
         return;
     mqtt_conn_watch(&l->conn, events);
 }
 
 void mqtt_lane_pump(struct mqtt_lane *l)
 {
-    bool dry = true;
-
     l->dirty = false;
-    if (l->conn.state != MQTT_UP)
+    if (l->conn.state != MQTT_UP || l->gathering)
         return;
     if (may_read(l))
-        dry = lane_read(l);
+        l->unread = !lane_read(l);
     if (mqtt_conn_after(&l->conn))
         return;
     mp_gate_dry(&l->gate, mp_now_us());
     if (l->gate.state == MP_GATE_FLUSH)
         lane_flush(l);
+    else if (l->gate.state == MP_GATE_HELD)
+        mqtt_conn_confirm(&l->conn);
     if (l->conn.state != MQTT_UP)
         return;
     /* What a TLS library holds already, the poll doesn't see. */
-    if (!dry && l->conn.mq->config->mqtt.tls && may_read(l))
+    if (l->unread && l->conn.mq->config->mqtt.tls && may_read(l))
         l->dirty = true;
     /* DUP matters while something may come again, and to the first message
      * after a restart (mp_session_wraps). */
@@ -240,7 +243,7 @@ static void lane_up(struct mqtt_conn *c, bool session)
     l->live = true;
     l->listening = true;
     l->is_new = !session || !l->session.epoch;
-    l->dup = l->ready = l->flushing = false;
+    l->dup = l->ready = l->flushing = l->unread = false;
     l->proof_id = 0;
     l->unanswered = 0;
     for (unsigned i = 0; i < l->session.n_subs; i++)
@@ -276,7 +279,7 @@ static void lane_ready(struct mqtt_conn *c, int events MP_UNUSED)
 {
     struct mqtt_lane *l = (struct mqtt_lane *)c;
 
-    if (l->gate.state == MP_GATE_HELD && !may_read(l))
+    if (l->gathering || (l->gate.state == MP_GATE_HELD && !may_read(l)))
         mqtt_conn_watch(c, UV_DISCONNECT);
     else
         mqtt_lane_pump(l);

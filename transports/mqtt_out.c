@@ -226,8 +226,10 @@ static void out_ready(struct mqtt_conn *c, int events)
 {
     struct mqtt_out *o = (struct mqtt_out *)c;
 
-    if (events & UV_READABLE)
+    if (events & UV_READABLE) {
         mosquitto_loop_read(c->m, 1);
+        mqtt_conn_confirm(c);
+    }
     if (events & UV_WRITABLE && !c->gone)
         o->dirty = true;
     if (mqtt_conn_after(c))

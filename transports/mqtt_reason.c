@@ -49,11 +49,10 @@ static void broker_text(const struct mqtt_conn *c, int reason, char *text,
                  c->client_id);
         break;
     case MQTT_RC_BAD_USERNAME_OR_PASSWORD:
-        snprintf(text, size, "wrong user or password; see [mqtt] user");
+        snprintf(text, size, "wrong user or password (see [mqtt] user)");
         break;
     case MQTT_RC_NOT_AUTHORIZED:
-        snprintf(text, size, "the broker does not let '%s' in%s", c->client_id,
-                 c->mq->config->mqtt.user ? "" : "; see [mqtt] user");
+        snprintf(text, size, "the broker does not let us in (see [mqtt] user)");
         break;
     case MQTT_RC_SERVER_SHUTTING_DOWN:
         snprintf(text, size, "the broker is shutting down");

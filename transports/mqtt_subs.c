@@ -246,7 +246,8 @@ void mqtt_subs_send(struct mqtt_lane *l)
         }
     }
     free(fresh);
-    l->ready = l->unanswered == 0;
+    if (l->unanswered == 0)
+        l->ready = true;
 }
 
 void mqtt_subs_answer(struct mqtt_lane *l, int packet_id, int reason)
@@ -271,9 +272,8 @@ void mqtt_subs_answer(struct mqtt_lane *l, int packet_id, int reason)
         }
         break;
     }
-    if (l->unanswered || l->ready)
+    if (l->unanswered || !mqtt_lane_commit(l))
         return;
-    mqtt_lane_commit(l);
     if (l->again)
         mqtt_subs_send(l);
     else

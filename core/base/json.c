@@ -16,7 +16,7 @@
  */
 #include "core/base/json.h"
 
-#include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "core/base/json_plain.h"
@@ -312,9 +312,7 @@ static int slow_double(struct mp_slice text, double *real)
     memcpy(copy, text.ptr, text.len);
     copy[text.len] = '\0';
     *real = strtod(copy, NULL);
-    return *real > 1.7976931348623157e308 || *real < -1.7976931348623157e308
-               ? MP_ERANGE
-               : 0;
+    return isinf(*real) ? MP_ERANGE : 0;
 }
 
 /*

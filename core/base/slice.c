@@ -14,7 +14,7 @@ void mp_buf_fini(struct mp_buf *b)
     *b = (struct mp_buf){.max = b->max};
 }
 
-char *mp_buf_room(struct mp_buf *b, size_t len)
+char *mp_buf_grow(struct mp_buf *b, size_t len)
 {
     if (b->full || len > b->max - b->len) {
         b->full = true;
@@ -31,16 +31,6 @@ char *mp_buf_room(struct mp_buf *b, size_t len)
         b->cap = cap;
     }
     return b->ptr + b->len;
-}
-
-void mp_buf_put(struct mp_buf *b, const void *bytes, size_t len)
-{
-    char *room = mp_buf_room(b, len);
-
-    if (!room || !len)
-        return;
-    memcpy(room, bytes, len);
-    b->len += len;
 }
 
 void mp_buf_printf(struct mp_buf *b, const char *fmt, ...)

@@ -73,9 +73,27 @@ static inline void mp_buf_reset(struct mp_buf *b)
     b->full = false;
 }
 
+/* The rare part of mp_buf_room. */
+char *mp_buf_grow(struct mp_buf *b, size_t len);
+
 /* Room for len more bytes at the end, or NULL and full. */
-char *mp_buf_room(struct mp_buf *b, size_t len);
-void mp_buf_put(struct mp_buf *b, const void *bytes, size_t len);
+static inline char *mp_buf_room(struct mp_buf *b, size_t len)
+{
+    if (len <= b->cap - b->len && !b->full)
+        return b->ptr + b->len;
+    return mp_buf_grow(b, len);
+}
+
+static inline void mp_buf_put(struct mp_buf *b, const void *bytes, size_t len)
+{
+    char *room = mp_buf_room(b, len);
+
+    if (!room || !len)
+        return;
+    memcpy(room, bytes, len);
+    b->len += len;
+}
+
 MP_PRINTF(2, 3) void mp_buf_printf(struct mp_buf *b, const char *fmt, ...);
 
 static inline void mp_buf_slice(struct mp_buf *b, struct mp_slice s)

@@ -86,6 +86,15 @@ struct mp_slice mp_cut(struct mp_slice s, size_t max)
     return mp_slice(s.ptr, max);
 }
 
+bool mp_has(struct mp_slice s, char c)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.ptr[i] == c)
+            return true;
+    }
+    return false;
+}
+
 bool mp_starts(struct mp_slice s, const char *with)
 {
     size_t len = strlen(with);

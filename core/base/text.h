@@ -23,6 +23,7 @@ struct mp_slice mp_trim(struct mp_slice s);
 /* At most max bytes of s, not cut inside a UTF-8 sequence. */
 struct mp_slice mp_cut(struct mp_slice s, size_t max);
 
+bool mp_has(struct mp_slice s, char c);
 bool mp_starts(struct mp_slice s, const char *with);
 bool mp_ends(struct mp_slice s, const char *with);
 

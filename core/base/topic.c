@@ -50,7 +50,7 @@ int mp_topic_check(struct mp_slice topic, struct mp_why *why)
 
     if (rc)
         return rc;
-    if (memchr(topic.ptr, '+', topic.len) || memchr(topic.ptr, '#', topic.len))
+    if (mp_has(topic, '+') || mp_has(topic, '#'))
         return mp_why_set(why, MP_EPARSE, "holds a wildcard");
     return 0;
 }
@@ -63,8 +63,8 @@ int mp_filter_check(struct mp_slice filter, struct mp_why *why)
     if (rc)
         return rc;
     while (mp_split(&rest, '/', &level)) {
-        bool one = level.len && memchr(level.ptr, '+', level.len);
-        bool all = level.len && memchr(level.ptr, '#', level.len);
+        bool one = mp_has(level, '+');
+        bool all = mp_has(level, '#');
 
         if ((one || all) && level.len > 1)
             return mp_why_set(why, MP_EPARSE,

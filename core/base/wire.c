@@ -29,34 +29,6 @@ void mp_frame_end(struct mp_buf *b, size_t mark)
     memcpy(b->ptr + mark, &len, sizeof len);
 }
 
-void mp_put_u8(struct mp_buf *b, uint8_t n)
-{
-    mp_buf_put(b, &n, sizeof n);
-}
-
-void mp_put_u32(struct mp_buf *b, uint32_t n)
-{
-    mp_buf_put(b, &n, sizeof n);
-}
-
-void mp_put_u64(struct mp_buf *b, uint64_t n)
-{
-    mp_buf_put(b, &n, sizeof n);
-}
-
-void mp_put_slice(struct mp_buf *b, struct mp_slice s)
-{
-    char *room = mp_buf_room(b, sizeof(uint32_t) + s.len);
-    uint32_t len = (uint32_t)s.len;
-
-    if (!room)
-        return;
-    memcpy(room, &len, sizeof len);
-    if (len)
-        memcpy(room + sizeof len, s.ptr, len);
-    b->len += sizeof len + len;
-}
-
 int mp_frame_next(struct mp_slice bytes, uint8_t *type, struct mp_slice *body)
 {
     uint32_t len;
@@ -71,53 +43,6 @@ int mp_frame_next(struct mp_slice bytes, uint8_t *type, struct mp_slice *body)
     *type = (uint8_t)bytes.ptr[4];
     *body = mp_slice(bytes.ptr + MP_FRAME_HEAD, len);
     return (int)(MP_FRAME_HEAD + len);
-}
-
-static const char *get(struct mp_reader *r, size_t len)
-{
-    const char *at = r->at;
-
-    if (r->bad || len > (size_t)(r->end - r->at)) {
-        r->bad = true;
-        return NULL;
-    }
-    r->at += len;
-    return at;
-}
-
-uint8_t mp_get_u8(struct mp_reader *r)
-{
-    const char *at = get(r, 1);
-
-    return at ? (uint8_t)*at : 0;
-}
-
-uint32_t mp_get_u32(struct mp_reader *r)
-{
-    const char *at = get(r, sizeof(uint32_t));
-    uint32_t n = 0;
-
-    if (at)
-        memcpy(&n, at, sizeof n);
-    return n;
-}
-
-uint64_t mp_get_u64(struct mp_reader *r)
-{
-    const char *at = get(r, sizeof(uint64_t));
-    uint64_t n = 0;
-
-    if (at)
-        memcpy(&n, at, sizeof n);
-    return n;
-}
-
-struct mp_slice mp_get_slice(struct mp_reader *r)
-{
-    uint32_t len = mp_get_u32(r);
-    const char *at = get(r, len);
-
-    return at ? mp_slice(at, len) : mp_slice("", 0);
 }
 
 /* A slice that may be absent: a byte tells. */

@@ -138,10 +138,34 @@ struct mp_resume {
 size_t mp_frame_begin(struct mp_buf *b, enum mp_frame type);
 void mp_frame_end(struct mp_buf *b, size_t mark);
 
-void mp_put_u8(struct mp_buf *b, uint8_t n);
-void mp_put_u32(struct mp_buf *b, uint32_t n);
-void mp_put_u64(struct mp_buf *b, uint64_t n);
-void mp_put_slice(struct mp_buf *b, struct mp_slice s);
+/* Small and called some forty times an event: inline. */
+static inline void mp_put_u8(struct mp_buf *b, uint8_t n)
+{
+    mp_buf_put(b, &n, sizeof n);
+}
+
+static inline void mp_put_u32(struct mp_buf *b, uint32_t n)
+{
+    mp_buf_put(b, &n, sizeof n);
+}
+
+static inline void mp_put_u64(struct mp_buf *b, uint64_t n)
+{
+    mp_buf_put(b, &n, sizeof n);
+}
+
+static inline void mp_put_slice(struct mp_buf *b, struct mp_slice s)
+{
+    uint32_t len = (uint32_t)s.len;
+    char *room = mp_buf_room(b, sizeof len + s.len);
+
+    if (!room)
+        return;
+    memcpy(room, &len, sizeof len);
+    if (len)
+        memcpy(room + sizeof len, s.ptr, len);
+    b->len += sizeof len + len;
+}
 
 /* Whole frames. */
 void mp_wire_load(struct mp_buf *b, const struct mp_load *load);
@@ -177,10 +201,53 @@ static inline struct mp_reader mp_reader(struct mp_slice bytes)
 MP_MUST int mp_frame_next(struct mp_slice bytes, uint8_t *type,
                           struct mp_slice *body);
 
-uint8_t mp_get_u8(struct mp_reader *r);
-uint32_t mp_get_u32(struct mp_reader *r);
-uint64_t mp_get_u64(struct mp_reader *r);
-struct mp_slice mp_get_slice(struct mp_reader *r);
+/* The next len bytes; NULL and bad: there are less. */
+static inline const char *mp_get_bytes(struct mp_reader *r, size_t len)
+{
+    const char *at = r->at;
+
+    if (r->bad || len > (size_t)(r->end - r->at)) {
+        r->bad = true;
+        return NULL;
+    }
+    r->at += len;
+    return at;
+}
+
+static inline uint8_t mp_get_u8(struct mp_reader *r)
+{
+    const char *at = mp_get_bytes(r, 1);
+
+    return at ? (uint8_t)*at : 0;
+}
+
+static inline uint32_t mp_get_u32(struct mp_reader *r)
+{
+    const char *at = mp_get_bytes(r, sizeof(uint32_t));
+    uint32_t n = 0;
+
+    if (at)
+        memcpy(&n, at, sizeof n);
+    return n;
+}
+
+static inline uint64_t mp_get_u64(struct mp_reader *r)
+{
+    const char *at = mp_get_bytes(r, sizeof(uint64_t));
+    uint64_t n = 0;
+
+    if (at)
+        memcpy(&n, at, sizeof n);
+    return n;
+}
+
+static inline struct mp_slice mp_get_slice(struct mp_reader *r)
+{
+    uint32_t len = mp_get_u32(r);
+    const char *at = mp_get_bytes(r, len);
+
+    return at ? mp_slice(at, len) : mp_slice("", 0);
+}
 
 /* Bodies of frames; MP_EPARSE unless the body is exactly one of its kind. */
 MP_MUST int mp_read_load(struct mp_slice body, struct mp_load *load,

@@ -8,7 +8,9 @@
  *   cold     in a state that is opened, loaded, used and closed for it.
  *
  * Images of 64 and 128 KB are the same function beside a table that fills
- * them up.  Rounds are interleaved, each figure is the median of the rounds.
+ * them up.  Each round takes turns in short slices, so that what else the
+ * machine does meets all alike; figures and differences are medians of the
+ * rounds.
  * With --json one line a row follows, for bench.json.
  */
 #include <lauxlib.h>
@@ -24,7 +26,7 @@
 #include "luart/json.h"
 #include "luart/run.h"
 
-enum { ROUNDS = 7, RUNS = 100000, COLD_RUNS = 2000, SIZES = 3 };
+enum { ROUNDS = 7, SLICES = 10, RUNS = 5000, COLD_RUNS = 200, SIZES = 3 };
 
 static const char reading[] =
     "{\"temp\":21.37,\"hum\":48.2,\"device\":\"kiln-2\",\"seq\":184467,"
@@ -118,7 +120,7 @@ static uint32_t load(uint32_t fn, size_t fill)
         text, sizeof text,
         "fill = {} for i = 1, %zu do fill[i] = 'a value of a table ' .. i end\n"
         "%s",
-        fill / 80, handler);
+        fill / 86, handler);
     mp_buf_init(&frame, MP_FRAME_MAX);
     mp_wire_load(&frame, &l);
     if (mp_frame_next(mp_buf_bytes(&frame), &type, &body) <= 0 ||
@@ -198,16 +200,6 @@ static double cold_ns(void)
     return (now_ns() - start) / COLD_RUNS;
 }
 
-static double copy_ns(uint32_t fn)
-{
-    struct mp_image *image = mp_image_find(fn);
-    double start = now_ns();
-
-    for (int i = 0; i < RUNS; i++)
-        mp_image_enter(image);
-    return (now_ns() - start) / RUNS;
-}
-
 /* ---- the table ---- */
 
 static int by_value(const void *a, const void *b)
@@ -217,66 +209,68 @@ static int by_value(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-static double median(double *values)
+enum { FRESH, REUSED = SIZES, COLD, ROWS };
+
+struct row {
+    const char *name;
+    uint32_t bytes;
+    double ns[ROUNDS], over[ROUNDS]; /* over: more than reused */
+};
+
+static void one_round(struct row *rows, int r)
 {
-    qsort(values, ROUNDS, sizeof *values, by_value);
-    return values[ROUNDS / 2];
+    for (int slice = 0; slice < SLICES; slice++) {
+        for (uint32_t i = 0; i < SIZES; i++)
+            rows[i].ns[r] += fresh_ns(i + 1) / SLICES;
+        rows[REUSED].ns[r] += reused_ns(1) / SLICES;
+        rows[COLD].ns[r] += cold_ns() / SLICES;
+    }
+    for (int i = 0; i < ROWS; i++)
+        rows[i].over[r] = rows[i].ns[r] - rows[REUSED].ns[r];
 }
 
-static void row(bool json, const char *name, uint32_t bytes, double ns,
-                double reused)
+static void print_row(bool json, const struct row *row)
 {
+    double ns = row->ns[ROUNDS / 2], over = row->over[ROUNDS / 2];
+
     if (json)
         printf("{\"bench\":\"fresh\",\"row\":\"%s\",\"image_bytes\":%u,"
                "\"ns\":%.0f,\"over_reused_ns\":%.0f}\n",
-               name, bytes, ns, ns - reused);
+               row->name, row->bytes, ns, over);
     else
-        printf("%-34s %7u %10.0f %+10.0f\n", name, bytes, ns, ns - reused);
+        printf("%-34s %7u %10.0f %+10.0f\n", row->name, row->bytes, ns, over);
 }
 
 int main(int argc, char **argv)
 {
-    static const char *const names[SIZES] = {
-        "fresh image", "fresh image of 64 KB", "fresh image of 128 KB"};
-    static double fresh[SIZES][ROUNDS], copy[SIZES][ROUNDS], reused[ROUNDS],
-        cold[ROUNDS];
+    static struct row rows[ROWS] = {
+        {.name = "fresh image"},
+        {.name = "fresh image of 64 KB"},
+        {.name = "fresh image of 128 KB"},
+        {.name = "reused state, never reset"},
+        {.name = "newstate, openlibs, load, close"}};
     static struct mp_page page;
-    uint32_t bytes[SIZES];
-    double medians[SIZES], copies[SIZES], base, opened;
     struct mp_why why;
     bool json = argc > 1 && !strcmp(argv[1], "--json");
 
     if (mp_run_open(&page, &why) || mp_image_seed(&why))
         give_up(why.text);
-    bytes[0] = load(1, 0);
-    bytes[1] = load(2, (64 << 10) - bytes[0]);
-    bytes[2] = load(3, (128 << 10) - bytes[0]);
-    for (int r = 0; r < ROUNDS; r++) {
-        for (uint32_t i = 0; i < SIZES; i++) {
-            fresh[i][r] = fresh_ns(i + 1);
-            copy[i][r] = copy_ns(i + 1);
-        }
-        reused[r] = reused_ns(1);
-        cold[r] = cold_ns();
+    rows[0].bytes = rows[REUSED].bytes = load(1, 0);
+    rows[1].bytes = load(2, (64 << 10) - rows[0].bytes);
+    rows[2].bytes = load(3, (128 << 10) - rows[0].bytes);
+    for (int r = 0; r < ROUNDS; r++)
+        one_round(rows, r);
+    for (int i = 0; i < ROWS; i++) {
+        qsort(rows[i].ns, ROUNDS, sizeof(double), by_value);
+        qsort(rows[i].over, ROUNDS, sizeof(double), by_value);
     }
-    base = median(reused);
-    opened = median(cold);
-    for (int i = 0; i < SIZES; i++) {
-        medians[i] = median(fresh[i]);
-        copies[i] = median(copy[i]);
-    }
-    for (int pass = 0; pass <= json; pass++) {
-        if (!pass)
-            printf("%-34s %7s %10s %10s\n", "an invocation, 90-byte reading",
-                   "image", "ns", "- reused");
-        row(pass, "reused state, never reset", bytes[0], base, base);
-        for (int i = 0; i < SIZES; i++)
-            row(pass, names[i], bytes[i], medians[i], base);
-        row(pass, "newstate, openlibs, load, close", 0, opened, base);
-        if (!pass)
-            printf("copying alone: %.0f, %.0f, %.0f ns; a new state costs "
-                   "%.0f times a fresh image\n",
-                   copies[0], copies[1], copies[2], opened / medians[0]);
-    }
+    printf("%-34s %7s %10s %10s\n", "an invocation, 90-byte reading", "image",
+           "ns", "- reused");
+    for (int i = 0; i < ROWS; i++)
+        print_row(false, &rows[i]);
+    printf("a new state costs %.0f times a fresh image\n",
+           rows[COLD].ns[ROUNDS / 2] / rows[FRESH].ns[ROUNDS / 2]);
+    for (int i = 0; json && i < ROWS; i++)
+        print_row(true, &rows[i]);
     return 0;
 }

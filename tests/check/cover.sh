@@ -8,6 +8,7 @@
 # by the unit tests, inside the test program.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
+top=$PWD
 build=$(realpath "${1:?usage: cover.sh BUILD}")
 
 find "$build" -name '*.gcda' -delete
@@ -21,7 +22,7 @@ done
 cd "$build" || exit 1
 find core luart transports cli -name '*.gcda' -print0 2>/dev/null |
     xargs -0 -r gcov -r \
-    -s "$(realpath ../..)" 2>/dev/null |
+    -s "$top" 2>/dev/null |
     awk '/^File/ { file = substr($2, 2, length($2) - 2) }
         /^Lines executed/ && file !~ /^\// {
             split($2, part, /[:%]/)

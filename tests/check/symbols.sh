@@ -26,7 +26,7 @@ done < <(find "$build"/{core,luart,transports,ota,boards,cli} -name '*.o' \
     nm -g --defined-only "$object" | awk -v f="$object" 'NF == 3 {print f, $3}'
 done)
 
-# links PROGRAM LIBRARY...: these and libc.
+# links PROGRAM LIBRARY...: these and libc (libm is part of it).
 links() {
     local program=$1 needed library found
     shift
@@ -36,7 +36,7 @@ links() {
     fi
     for needed in $(readelf -d "$program" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); do
         found=
-        for library in libc ld-linux "$@"; do
+        for library in libc libm ld-linux "$@"; do
             case $needed in "$library"[.-]*) found=1 ;; esac
         done
         [ -n "$found" ] || say "$program: links $needed; it may link libc $*"

@@ -1,7 +1,8 @@
 /*
  * sensors.c - simulated sensors: many devices on one MQTT 5 connection.
  *
- *   sensors --port P [--host H] [--devices 100] [--topic sensors/{}/env]
+ *   sensors --port P | --mqtt mqtt://HOST:PORT
+ *           [--host H] [--devices 100] [--topic sensors/{}/env]
  *           [--count N] [--seconds S] [--rate MESSAGES/S | --burst]
  *           [--exceed 10] [--qos 1] [--window 200] [--seed N]
  *           [--alerts FILTER] [--quiet]
@@ -43,6 +44,7 @@ struct open_reading {
 
 struct device {
     uint64_t seq;
+    double due; /* per cent; above the limit when it reaches 100 */
     struct open_reading open[OPEN_MAX]; /* a ring */
     unsigned first, n;
 };
@@ -195,11 +197,15 @@ static void publish(struct mosquitto *m, int nth)
     struct device *d = &devices[nth];
     const char *hole = strstr(arg.topic, "{}");
     char name[32], topic[256], text[160];
-    bool high = chance() % 10000 < arg.exceed * 100;
-    int temp =
-        high ? 3001 + (int)(chance() % 900) : 1800 + (int)(chance() % 1200);
-    int len, rc;
+    bool high;
+    int temp, len, rc;
 
+    /* Exactly so many of a hundred, at each device at its own time. */
+    d->due += arg.exceed;
+    high = d->due >= 100;
+    if (high)
+        d->due -= 100;
+    temp = high ? 3001 + (int)(chance() % 900) : 1800 + (int)(chance() % 1200);
     device_name(name, sizeof name, nth);
     snprintf(topic, sizeof topic, "%.*s%s%s",
              hole ? (int)(hole - arg.topic) : (int)strlen(arg.topic), arg.topic,
@@ -359,8 +365,22 @@ static const struct option options[] = {
     {"rate", 1, NULL, 'r'},    {"burst", 0, NULL, 'b'},
     {"exceed", 1, NULL, 'e'},  {"qos", 1, NULL, 'q'},
     {"window", 1, NULL, 'w'},  {"seed", 1, NULL, 'S'},
-    {"alerts", 1, NULL, 'a'},  {NULL, 0, NULL, 0},
+    {"alerts", 1, NULL, 'a'},  {"mqtt", 1, NULL, 'm'},
+    {NULL, 0, NULL, 0},
 };
+
+/* mqtt://HOST[:PORT]; HOST may be [::1]. */
+static void take_url(const char *url)
+{
+    static char host[256];
+
+    if (sscanf(url, "mqtt://[%255[0-9a-fA-F:.]]:%d", host, &arg.port) < 1 &&
+        sscanf(url, "mqtt://%255[^:/]:%d", host, &arg.port) < 1) {
+        fprintf(stderr, "sensors: '%s' is not mqtt://HOST:PORT\n", url);
+        exit(2);
+    }
+    arg.host = host;
+}
 
 static void take_option(int c)
 {
@@ -404,6 +424,9 @@ static void take_option(int c)
     case 'a':
         arg.alerts = optarg;
         break;
+    case 'm':
+        take_url(optarg);
+        break;
     default:
         fprintf(stderr, "usage: sensors --port P [--count N] ...; see the "
                         "head of sensors.c\n");
@@ -440,6 +463,8 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     chance_state = arg.seed;
     devices = mp_zalloc((size_t)arg.devices * sizeof *devices);
+    for (int i = 0; i < arg.devices; i++)
+        devices[i].due = chance() % 100;
     samples = mp_alloc(SAMPLES_MAX * sizeof *samples);
     mosquitto_lib_init();
     m[0] = open_connection(&connected[0]);

@@ -133,15 +133,14 @@ static void one_file(const char *path,
 void t_corpus(const char *kind,
               void (*read)(struct mp_slice conf, struct mp_report *report))
 {
-    char dir[128], path[PATH_MAX];
+    static const char dir[] = "tests/corpus/conf";
+    char path[PATH_MAX];
     struct dirent **entries;
-    int n, seen = 0;
+    int n = scandir(dir, &entries, NULL, alphasort), seen = 0;
 
-    snprintf(dir, sizeof dir, "tests/corpus/conf/%s", kind);
-    n = scandir(dir, &entries, NULL, alphasort);
     assert_true(n > 2); /* tests run where the Makefile is */
     for (int i = 0; i < n; i++) {
-        if (entries[i]->d_name[0] != '.') {
+        if (mp_starts(mp_slice_str(entries[i]->d_name), kind)) {
             snprintf(path, sizeof path, "%s/%s", dir, entries[i]->d_name);
             one_file(path, read);
             seen++;

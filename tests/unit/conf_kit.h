@@ -29,8 +29,8 @@ void t_dir_remove(const char *path);
 void t_file_put(const char *dir, const char *name, struct mp_slice bytes);
 
 /*
- * Each file of tests/corpus/conf/KIND: read is given its bytes and must tell
- * what the lines ";= ..." of the file say, in that order.
+ * Each file tests/corpus/conf/KIND-*.conf: read is given its bytes and must
+ * tell what the lines ";= ..." of the file say, in that order.
  */
 void t_corpus(const char *kind,
               void (*read)(struct mp_slice conf, struct mp_report *report));

@@ -190,4 +190,59 @@ kit_publish(struct mp_host *h, const char *topic, const char *data, uint8_t qos)
     return out;
 }
 
+/* ---- with the scripted broker ---- */
+
+#define IN "moonpool-kit"
+#define OUT "moonpool-kit-out"
+
+MP_UNUSED static char all[] = "t/#";
+MP_UNUSED static const struct mp_route one_route[] = {
+    {.filter = all, .qos = 1, .retained = true, .id = 11}};
+
+/* Connected, subscribed, nothing came yet. */
+MP_UNUSED static struct mp_host *up_with(const struct mp_route *routes,
+                                         unsigned n,
+                                         void (*prepare)(struct mp_host *h))
+{
+    struct mp_host *h = kit_new();
+
+    broker_open(&h->broker, 0);
+    h->has_broker = true;
+    h->config.mqtt.port = h->broker.port;
+    if (prepare)
+        prepare(h);
+    kit_open(h);
+    mp_mqtt.route(h->mqtt, routes, n);
+    UNTIL(h, h->linked);
+    return h;
+}
+
+MP_UNUSED static struct mp_host *up(void)
+{
+    return up_with(one_route, 1, NULL);
+}
+
+MP_UNUSED static int in_of(struct mp_host *h)
+{
+    return broker_find(&h->broker, IN);
+}
+
+/* A QoS 1 reading. */
+MP_UNUSED static void send_reading(struct mp_host *h, uint16_t id, bool dup,
+                                   const char *payload)
+{
+    broker_publish(&h->broker, in_of(h),
+                   &(struct broker_message){.topic = "t/1/x",
+                                            .payload = payload,
+                                            .qos = 1,
+                                            .id = id,
+                                            .dup = dup,
+                                            .sub_id = 11});
+}
+
+MP_UNUSED static unsigned acks(struct mp_host *h)
+{
+    return broker_count(&h->broker, in_of(h), B_PUBACK);
+}
+
 #endif

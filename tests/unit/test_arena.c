@@ -191,7 +191,7 @@ static void the_limit_is_left_by_a_jump(void **fixture)
         16, 500, 513, 40000, (size_t)1 << 40, SIZE_MAX - 100};
 
     (void)fixture;
-    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+    for (volatile size_t i = 0; i < ARRAY_LEN(sizes); i++) {
         volatile unsigned got = 0;
 
         mp_arena_reset(MP_MEMORY_MIN);

@@ -147,6 +147,11 @@ static void try_abort(void)
     abort();
 }
 
+static void try_bug(void)
+{
+    mp_bug(__FILE__, __LINE__, "a test of what happens then");
+}
+
 static const struct {
     const char *what;
     void (*act)(void);
@@ -171,6 +176,7 @@ static const struct {
     {"another filter", try_filter_off, SIGSYS},
     {"sendmsg", try_sendmsg, SIGSYS},
     {"abort", try_abort, SIGABRT},
+    {"a bug of ours", try_bug, SIGABRT},
 };
 
 static _Noreturn void be_caged(pid_t parent, void (*act)(void))

@@ -1,7 +1,7 @@
 /*
  * test_config.c - core/config.h: values, moonpool.conf, and the tables.
  *
- * What moonpool.conf can say wrong is in tests/corpus/conf/moonpool.
+ * What moonpool.conf can say wrong is in tests/corpus/conf/moonpool-*.conf.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,8 +1,8 @@
 /*
  * test_function.c - core/function.h: directories as users write them.
  *
- * Most of what function.conf can say wrong is in tests/corpus/conf/function,
- * each file with the messages it must bring.
+ * Most of what function.conf can say wrong is in tests/corpus/conf: files
+ * function-*.conf, each with the messages it must bring.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -219,7 +219,8 @@ static void a_directory_without_its_files_is_told(void **state)
     (void)state;
     snprintf(path, sizeof path, "%s/f", dir);
     assert_null(mp_function_read(path, "n1", &told.report));
-    assert_string_equal(t_told_text(&told), "0: there is no such directory\n");
+    assert_string_equal(t_told_text(&told),
+                        "0: there is no such file or directory\n");
     mkdir(path, 0755);
     assert_null(mp_function_read(path, "n1", &told.report));
     assert_string_equal(t_told_text(&told),

@@ -90,6 +90,8 @@ static void blanks_go_at_both_ends_only(void **state)
     (void)state;
     assert_true(mp_slice_is(mp_trim(MP_S(" \ta b\r\n")), "a b"));
     assert_int_equal(mp_trim(MP_S(" \t ")).len, 0);
+    assert_true(mp_has(MP_S("abc"), 'c'));
+    assert_false(mp_has(MP_S(""), 'c'));
     assert_true(mp_starts(MP_S("abc"), "ab"));
     assert_false(mp_starts(MP_S("a"), "ab"));
     assert_true(mp_ends(MP_S("a.lua"), ".lua"));

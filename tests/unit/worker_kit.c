@@ -87,7 +87,7 @@ struct kit *kit_open(void)
     k->log_bytes = 16 << 10;
     k->grant = "#";
     k->trigger = "readings";
-    k->allowed = (struct mp_allowance){200 * MP_MS, 2 * MP_SECOND, 0};
+    k->allowed = (struct mp_allowance){5 * MP_SECOND, 10 * MP_SECOND, 0};
     assert_true(kit_next(k));
     assert_int_equal(k->type, MP_FRAME_READY);
     return k;

@@ -1,0 +1,159 @@
+#!/usr/bin/env bash
+# builds: both
+#
+# cli.sh - `moonpool` as a user types it: verbs and flags that are misspelt,
+# `new`, `check`, `help`, and the exit status that scripts go by.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+. tests/lib.sh
+
+moonpool=$(realpath "${BUILD:-build}")/moonpool
+dir=$(mktemp -d)
+trap 'end_all; rm -rf "$dir"' EXIT
+
+# run ARG...: its stdout, stderr and status, in OUT, ERR and STATUS.
+run() {
+    OUT=$("$moonpool" "$@" 2>"$dir/stderr")
+    STATUS=$?
+    ERR=$(cat "$dir/stderr")
+}
+
+# says STATUS STDOUT STDERR: it ended so; each text is in what it said there,
+# and where none is given it said nothing.
+says() {
+    if [ "$STATUS" -eq "$1" ] && part "$2" "$OUT" && part "$3" "$ERR"; then
+        return 0
+    fi
+    printf '# status %s\n# stdout: %s\n# stderr: %s\n' "$STATUS" "$OUT" "$ERR"
+    return 1
+}
+part() { if [ -n "$1" ]; then [[ $2 == *"$1"* ]]; else [ -z "$2" ]; fi; }
+
+# ---- verbs and flags ----
+
+run
+case_is "no verb is wrong usage" says 2 "" "moonpool help lists the verbs"
+run chek
+case_is "a misspelt verb is told with the right word" \
+    says 2 "" "unknown verb 'chek'; did you mean 'check'?"
+run version
+case_is "version prints a line" says 0 "moonpool 0." ""
+run --version
+case_is "--version does, too" says 0 "moonpool 0." ""
+run check
+case_is "a missing operand is wrong usage" says 2 "" "PATH... is missing"
+run check --strct x
+case_is "a misspelt flag is told with the right word" \
+    says 2 "" "unknown flag '--strct'; did you mean '--strict'?"
+run new a b
+case_is "one word too many is wrong usage" says 2 "" "'b' is one word too many"
+run run --workers=0
+case_is "a value of run is checked before the host starts" \
+    says 2 "" "--workers 0: a number from 1 to 64"
+run run --mqtt hub
+case_is "so is its broker" says 2 "" "--mqtt hub: a broker is mqtt://HOST[:PORT]"
+run run --config
+case_is "a flag without its value is wrong usage" \
+    says 2 "" "--config needs a value: --config FILE"
+for verb in run new check test invoke help version; do
+    run "$verb" --help
+    case_is "$verb --help is help" says 0 "moonpool $verb" ""
+done
+
+# ---- help ----
+
+run help
+case_is "help shows every verb" says 0 "invoke [PATH]" ""
+run help function
+case_is "help function is the table" says 0 "size from 64K to 64M; default: 1M" ""
+run help config
+case_is "help config is the table" says 0 "default: mqtt://127.0.0.1:1883" ""
+run help lua
+case_is "help lua is the API" says 0 "mp.publish(topic, payload" ""
+run help check
+case_is "help VERB is its --help" says 0 "moonpool check PATH..." ""
+run help functoin
+case_is "a misspelt topic is told with the right word" \
+    says 2 "" "did you mean 'function'?"
+
+# ---- new ----
+
+run new "$dir/hello"
+case_is "new makes a function" says 0 "hello/main.lua" "moonpool test"
+run check "$dir/hello"
+case_is "that has no mistakes" says 0 "" "hello: no mistakes"
+run check --strict "$dir/hello"
+case_is "nor anything to warn of" says 0 "" "hello: no mistakes"
+run test "$dir/hello"
+case_is "and passes its tests" says 0 "ok    " ""
+run invoke "$dir/hello" --topic sensors/kiln-2/env --data '{"temp":31.4}'
+case_is "and does something to see" \
+    says 0 'publish  hello/kiln-2  qos 1  {"hot":true,"temp":31.4}' ""
+run new "$dir/hello"
+case_is "what is there stays" says 1 "" "is there already; take another name"
+run new Hello
+case_is "a name that can't be is wrong usage" says 2 "" "a name is a to z first"
+run new x --trigger cron
+case_is "other triggers come later" says 2 "" "cron triggers come with a later release"
+
+# ---- check ----
+
+mkdir "$dir/overheat"
+cat >"$dir/overheat/function.conf" <<'END'
+[function]
+name = overheat
+
+[trigger readings]
+mqtt = sensors/{device}/env
+[grant]
+publsh = alerts/#
+
+[limits]
+memory = 512K
+
+timeout = 100
+END
+echo 'return print' >"$dir/overheat/main.lua"
+run check "$dir/overheat"
+case_is "mistakes have file, line and the right word" says 1 \
+    "$dir/overheat/function.conf:7: unknown key 'publsh' in [grant]; did you mean 'publish'?
+$dir/overheat/function.conf:12: timeout = 100: a duration has a unit, as in 100ms or 2m
+2 mistakes in overheat" ""
+run check --json "$dir/overheat"
+case_is "as JSON, one object each" says 1 \
+    "{\"level\":\"mistake\",\"file\":\"$dir/overheat/function.conf\",\"line\":7,\"text\":\"unknown key 'publsh' in [grant]; did you mean 'publish'?\"}" ""
+run check "$dir/overheat/function.conf"
+case_is "function.conf means its directory" says 1 "2 mistakes in overheat" ""
+run check "$dir"
+case_is "a directory means the functions in it" says 1 "2 mistakes in overheat" \
+    "hello: no mistakes"
+
+mkdir "$dir/loop"
+printf '[trigger t]\nmqtt = a/+\n[grant]\npublish = a/#\n' >"$dir/loop/function.conf"
+echo 'return print' >"$dir/loop/main.lua"
+run check "$dir/loop"
+case_is "a warning is no mistake" says 0 "function.conf:4: warning: publish = a/# covers trigger 't'" ""
+run check --strict "$dir/loop"
+case_is "unless --strict says so" says 1 "1 warning in loop" ""
+
+echo 'return function(' >"$dir/loop/main.lua"
+run check "$dir/loop"
+case_is "main.lua is compiled, in a worker" says 1 "$dir/loop/main.lua:2: " ""
+echo 'return {u = print}' >"$dir/loop/main.lua"
+run check "$dir/loop"
+case_is "each trigger needs its handler" says 1 "no handler for trigger 't'" ""
+case_is "and each handler its trigger" says 1 "handler 'u' names no trigger" ""
+
+cp -r "$dir/hello" "$dir/twin"
+run check "$dir/hello" "$dir/twin"
+case_is "of two with one name the second is a mistake" \
+    says 1 "$dir/twin: another function is named 'hello', too" "hello: no mistakes"
+run check "$dir/nothing"
+case_is "what isn't there is told" says 1 "$dir/nothing: there is no such file or directory" ""
+
+printf '[mqtt]\nurll = x\n' >"$dir/m.conf"
+run check "$dir/m.conf"
+case_is "moonpool.conf is checked, too" \
+    says 1 "m.conf:2: unknown key 'urll' in [mqtt]; did you mean 'url'?" ""
+
+cases_end

@@ -1,0 +1,639 @@
+/*
+ * The API of functions: what each call does and what it says to misuse.
+ */
+#include "tests/unit/worker_kit.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct kit *k;
+
+static int open_kit(void **fixture)
+{
+    (void)fixture;
+    k = kit_open();
+    return 0;
+}
+
+static int close_kit(void **fixture)
+{
+    (void)fixture;
+    kit_close(k);
+    return 0;
+}
+
+static void load_body(const char *body)
+{
+    static char text[64 << 10];
+
+    snprintf(text, sizeof text,
+             "local mp, json = require 'moonpool', require 'json'\n"
+             "return function(event) %s\nend",
+             body);
+    kit_load(k, 1, text);
+}
+
+static void run_body(const char *body, const char *data)
+{
+    load_body(body);
+    kit_run(k, 1, data);
+}
+
+static void expect(const char *body, const char *data, const char *result)
+{
+    run_body(body, data);
+    if (k->done.kind != MP_OUT_OK)
+        fail_msg("%s: %.*s", body, MP_FMT(k->done.error));
+    assert_slice(k->done.result, result);
+}
+
+static void expect_error(const char *body, const char *error)
+{
+    print_message("%s\n", body);
+    run_body(body, "{}");
+    if (k->done.kind != MP_OUT_ERROR)
+        fail_msg("%s: is %s", body, mp_kind_name(k->done.kind));
+    assert_has(k->done.error, error);
+    assert_int_equal(k->done.n_effects, 0);
+}
+
+static struct mp_pair pairs[MP_PAIRS_MAX];
+
+static struct mp_effect effect(uint32_t n)
+{
+    struct mp_reader r = mp_reader(k->done.effects);
+    struct mp_effect e;
+
+    if (k->done.kind != MP_OUT_OK)
+        fail_msg("%.*s", MP_FMT(k->done.error));
+    assert_true(n < k->done.n_effects);
+    for (uint32_t i = 0; i <= n; i++)
+        assert_int_equal(mp_read_effect(&r, &e, pairs), 0);
+    return e;
+}
+
+static struct mp_log_line log_line(uint32_t n)
+{
+    struct mp_reader r = mp_reader(k->done.logs);
+    struct mp_log_line line;
+
+    assert_true(n < k->done.n_logs);
+    for (uint32_t i = 0; i <= n; i++)
+        assert_int_equal(mp_read_log(&r, &line, pairs), 0);
+    return line;
+}
+
+/* ---- publish ---- */
+
+static void publish_takes_strings_as_bytes_and_values_as_json(void **fixture)
+{
+    static const struct {
+        const char *payload, *data;
+        enum mp_format format;
+    } rows[] = {
+        {"'21.5'", "21.5", MP_FORMAT_TEXT},
+        {"''", "", MP_FORMAT_TEXT},
+        {"12", "12", MP_FORMAT_JSON},
+        {"1.0", "1.0", MP_FORMAT_JSON},
+        {"false", "false", MP_FORMAT_JSON},
+        {"mp.null", "null", MP_FORMAT_JSON},
+        {"{b = 1, a = {1, 2}}", "{\"a\":[1,2],\"b\":1}", MP_FORMAT_JSON},
+        {"json.array{}", "[]", MP_FORMAT_JSON},
+        {"'{}', {format = 'json'}", "{}", MP_FORMAT_JSON},
+        {"'\\0\\1', {format = 'bytes'}", NULL, MP_FORMAT_BYTES},
+    };
+
+    (void)fixture;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char body[256];
+        struct mp_effect e;
+
+        snprintf(body, sizeof body, "mp.publish('a/b', %s)", rows[i].payload);
+        run_body(body, "");
+        e = effect(0);
+        assert_slice(e.topic, "a/b");
+        assert_int_equal(e.format, rows[i].format);
+        assert_int_equal(e.qos, 1);
+        assert_false(e.retain);
+        if (rows[i].data)
+            assert_slice(e.data, rows[i].data);
+        else
+            assert_memory_equal(e.data.ptr, "\0\1", 2);
+    }
+}
+
+static void publish_passes_its_options_on(void **fixture)
+{
+    struct mp_effect e;
+
+    (void)fixture;
+    run_body("mp.publish('a', 'x', {qos = 0, retain = true, expiry = '2m',"
+             " properties = {b = 1, a = 'x', c = true}})",
+             "");
+    e = effect(0);
+    assert_int_equal(e.qos, 0);
+    assert_true(e.retain && e.has_expiry);
+    assert_int_equal(e.expiry_s, 120);
+    assert_int_equal(e.n_properties, 3);
+    assert_slice(pairs[0].name, "a");
+    assert_slice(pairs[0].value, "x");
+    assert_slice(pairs[1].value, "1");
+    assert_slice(pairs[2].value, "true");
+    run_body("mp.publish('a', 'x', {expiry = 1.5})", "");
+    assert_int_equal(effect(0).expiry_s, 2);
+}
+
+/* The payload is what it was at the call. */
+static void later_changes_of_a_payload_do_not_matter(void **fixture)
+{
+    (void)fixture;
+    run_body("local t = {n = 1} mp.publish('a', t) t.n = 2 mp.publish('a', t)",
+             "");
+    assert_slice(effect(0).data, "{\"n\":1}");
+    assert_slice(effect(1).data, "{\"n\":2}");
+}
+
+static void misuse_raises_at_the_callers_line(void **fixture)
+{
+    static const struct {
+        const char *body, *error;
+    } rows[] = {
+        {"\n mp.publish('a', nil)", "main.lua:3: publish: the payload is nil"},
+        {"mp.publish(1, 'x')", "main.lua:2: publish: the topic is a string"},
+        {"mp.publish('a/+', 'x')", "main.lua:2: publish: "},
+        {"mp.publish('', 'x')", "main.lua:2: publish: "},
+        {"mp.publish('\\xff', 'x')", "main.lua:2: publish: "},
+        {"mp.publish(('x'):rep(1025), 'x')", "main.lua:2: publish: "},
+        {"mp.publish('$SYS/x', 'x')", "is not granted"},
+        {"mp.publish('a', 'x', {retained = true})",
+         "main.lua:2: publish: unknown option 'retained'; did you mean "
+         "'retain'?"},
+        {"mp.publish('a', 'x', {1})", "publish: options have names"},
+        {"mp.publish('a', 'x', 1)", "publish: the options are a table"},
+        {"mp.publish('a', 'x', {qos = 2})", "publish: qos is 0 or 1"},
+        {"mp.publish('a', 'x', {retain = 1})", "retain is true or false"},
+        {"mp.publish('a', 'x', {expiry = 'soon'})", "'soon' is not a duration"},
+        {"mp.publish('a', 'x', {expiry = -1})", "is not a duration"},
+        {"mp.publish('a', 'x', {format = 'jsn'})",
+         "unknown format 'jsn'; did you mean 'json'?"},
+        {"mp.publish('a', {}, {format = 'cbor'})", "later release"},
+        {"mp.publish('a', {}, {format = 'text'})", "takes a string"},
+        {"mp.publish('a', print)", "main.lua:2: publish: "},
+        {"mp.publish('a', {x = 0/0})", "NaN"},
+        {"local t = {} t[1] = t mp.publish('a', t)", "main.lua:2: publish: "},
+        {"mp.publish('a', 'x', {properties = {1}})",
+         "properties have strings as names"},
+        {"mp.publish('a', 'x', {properties = {a = {}}})",
+         "properties 'a' is a table"},
+        {"mp.publish('a', 'x', {properties = {a = '\\xff'}})", "UTF-8"},
+        {"for i = 1, 101 do mp.publish('a', 'x') end",
+         "more than limits.outputs (100)"},
+        {"for i = 1, 9 do mp.publish('a', ('x'):rep(30000)) end",
+         "more than limits.output_bytes"},
+        {"mp.publish('a', {('x'):rep(300000)})",
+         "more than limits.output_bytes"},
+        {"mp.sleep('2')", "sleep: '2' is not a duration"},
+        {"mp.sleep(0/0)", "is not a duration"},
+        {"mp.sleep({})", "a duration is a number of seconds or a text"},
+        {"mp.reject()", "reject: the reason is a string"},
+        {"mp.reject('x', {statsu = 1})", "did you mean 'status'?"},
+        {"mp.reject('x', {status = 200})", "from 400 to 599"},
+        {"mp.retry('x', {after = 'x'})", "retry: after: 'x' is not a duration"},
+        {"mp.log.info({})", "log.info: the message is a string"},
+        {"mp.log.info('x', {a = {}})", "log.info: fields 'a' is a table"},
+        {"mp.log.inof('x')", "attempt to call a nil value"},
+        {"mp.reply('x')", "reply: the status is a number"},
+        {"mp.reply(200, nil, {header = {}})", "did you mean 'headers'?"},
+        {"mp.foo()", "mp has no 'foo'"},
+        {"mp.pubish('a', 'b')", "mp has no 'pubish'; did you mean 'publish'?"},
+        {"return mp.env.LIMT", "env has no 'LIMT'; did you mean 'LIMIT'?"},
+        {"return mp.env[1]", "env has names only"},
+        {"return getmetatable(mp.env).__index(1, 'x')",
+         "attempt to index a boolean value"},
+        {"return event.decode()", "call it as event:decode()"},
+        {"return event:decode('jsn')", "did you mean 'json'?"},
+        {"return event:decode('cbor')", "later release"},
+        {"return event:decode(1)", "the format is a string"},
+        {"event.data = nil return event:decode()", "has no data"},
+        {"return require 'os'", "module 'os' not found"},
+        {"return require 'socket'", "the function has no socket.lua"},
+    };
+
+    (void)fixture;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        expect_error(rows[i].body, rows[i].error);
+}
+
+static void publishing_needs_a_grant(void **fixture)
+{
+    (void)fixture;
+    k->grant = "alerts/#";
+    run_body("mp.publish('alerts/kiln', 'x') mp.publish('alerts', 'x')", "");
+    assert_int_equal(k->done.n_effects, 2);
+    expect_error("mp.publish('alarm/kiln', 'x')",
+                 "main.lua:2: publish to 'alarm/kiln' is not granted ([grant] "
+                 "publish = alerts/#)");
+    k->grant = NULL;
+    expect_error("mp.publish('alerts/kiln', 'x')",
+                 "is not granted ([grant] publish is empty)");
+}
+
+/* All or none. */
+static void a_failed_run_leaves_no_effects_but_its_log(void **fixture)
+{
+    (void)fixture;
+    run_body("mp.publish('a', 'x') mp.log.warn('before') error('no')", "");
+    assert_int_equal(k->done.kind, MP_OUT_ERROR);
+    assert_int_equal(k->done.n_effects, 0);
+    assert_int_equal(k->done.effects.len, 0);
+    assert_slice(log_line(0).message, "before");
+    run_body("pcall(mp.publish, 'a', nil) mp.publish('b', 'x')", "");
+    assert_int_equal(k->done.n_effects, 1);
+    assert_slice(effect(0).topic, "b");
+}
+
+/* ---- giving up ---- */
+
+static void reject_and_retry_say_how(void **fixture)
+{
+    (void)fixture;
+    run_body("mp.reject('not a temperature', {status = 422})", "");
+    assert_int_equal(k->done.kind, MP_OUT_REJECTED);
+    assert_slice(k->done.error, "not a temperature");
+    assert_int_equal(k->done.status, 422);
+    run_body("local t = tonumber('x') or mp.reject('no number')", "");
+    assert_slice(k->done.error, "no number");
+    assert_int_equal(k->done.status, 0);
+    run_body("mp.retry('busy')", "");
+    assert_int_equal(k->done.kind, MP_OUT_ERROR);
+    assert_int_equal(k->done.did, MP_DID_RETRY);
+    assert_int_equal(k->done.retry_after_us, -1);
+    run_body("mp.retry('busy', {after = '1h30m'})", "");
+    assert_int_equal(k->done.retry_after_us, 5400 * MP_SECOND);
+    run_body("local ok, e = pcall(mp.retry, 'busy') return tostring(e)", "");
+    assert_int_equal(k->done.kind, MP_OUT_OK);
+    assert_slice(k->done.result, "busy");
+    expect("local ok, e = pcall(mp.retry, 'busy') return 'so ' .. e .. '!'", "",
+           "so busy!");
+    assert_int_equal(k->done.did, 0);
+    run_body("error('plain')", "");
+    assert_int_equal(k->done.did, 0);
+}
+
+static void nobody_can_forge_or_change_a_rejection(void **fixture)
+{
+    (void)fixture;
+    expect("local _, e = pcall(mp.reject, 'x')"
+           " return type(e) .. tostring(getmetatable(e)) .. tostring("
+           "pcall(setmetatable, e, {})) .. tostring(pcall(rawset, e, 1, 2))",
+           "", "userdatafalsefalsefalse");
+}
+
+static void replies_carry_status_and_data(void **fixture)
+{
+    (void)fixture;
+    run_body("return mp.reply(404, {why = 'x'})", "");
+    assert_int_equal(k->done.result_kind, MP_RESULT_REPLY);
+    assert_int_equal(k->done.status, 404);
+    assert_true(k->done.result_json);
+    assert_slice(k->done.result, "{\"why\":\"x\"}");
+    run_body("return mp.reply(204)", "");
+    assert_int_equal(k->done.status, 204);
+    assert_slice(k->done.result, "");
+    run_body("return 'text'", "");
+    assert_int_equal(k->done.result_kind, MP_RESULT_TEXT);
+    run_body("return", "");
+    assert_int_equal(k->done.result_kind, MP_RESULT_NONE);
+    expect_error("return ('x'):rep(300000)", "limits.output_bytes");
+}
+
+/* ---- log ---- */
+
+static void log_lines_carry_level_and_sorted_fields(void **fixture)
+{
+    struct mp_log_line line;
+
+    (void)fixture;
+    run_body("mp.log.debug('a') mp.log.warn('b', {z = 1, y = 'q', x = true})"
+             " mp.log.error('c') print('d', {} ~= nil, 2.5) return 1",
+             "");
+    assert_int_equal(k->done.n_logs, 4);
+    assert_int_equal(log_line(0).level, MP_DEBUG);
+    line = log_line(1);
+    assert_int_equal(line.level, MP_WARN);
+    assert_int_equal(line.n_fields, 3);
+    assert_slice(pairs[0].name, "x");
+    assert_slice(pairs[0].value, "true");
+    assert_slice(pairs[2].value, "1");
+    assert_int_equal(log_line(2).level, MP_ERROR);
+    line = log_line(3);
+    assert_int_equal(line.level, MP_INFO);
+    assert_slice(line.message, "d\ttrue\t2.5");
+}
+
+static void what_is_said_past_the_limit_is_counted(void **fixture)
+{
+    (void)fixture;
+    k->log_bytes = 1000;
+    run_body("for i = 1, 100 do mp.log.info(('x'):rep(90)) end"
+             " mp.log.info(('x'):rep(5000)) return 1",
+             "");
+    assert_int_equal(k->done.kind, MP_OUT_OK);
+    assert_int_equal(k->done.n_logs, 11);
+    assert_int_equal(k->done.logs_cut, 90);
+}
+
+/* ---- clocks, names ---- */
+
+static void the_function_knows_itself_and_the_time(void **fixture)
+{
+    (void)fixture;
+    expect("return mp.name .. ' ' .. mp.version .. ' ' .. mp.node .. ' '"
+           " .. mp.env.LIMIT .. ' [' .. mp.env.EMPTY .. ']'",
+           "", "overheat 1.2.0 store-17 30 []");
+    expect("local a = mp.monotonic() return mp.now() > 1.6e9 and"
+           " math.type(mp.now()) == 'float' and mp.monotonic() >= a"
+           " and mp.clock_ok() and os.time() > 1600000000",
+           "", "true");
+    k->fake_wall_us = INT64_C(1772366400500000);
+    expect("return mp.now() .. ' ' .. os.time() .. ' '"
+           " .. os.date('!%Y-%m-%d %H:%M:%S') .. ' '"
+           " .. os.date('!%H:%M', mp.now() + 60.7) .. ' '"
+           " .. os.date('!*t', 0).year",
+           "", "1772366400.5 1772366400 2026-03-01 12:00:00 12:01 1970");
+    expect("return os.time{year = 2020, month = 1, day = 1, hour = 12} > 0"
+           " and os.date('%c', 0) ~= nil and os.clock() >= 0"
+           " and os.difftime(3, 1) == 2",
+           "", "true");
+}
+
+/* ---- the event ---- */
+
+static void an_mqtt_event_has_its_fields_and_no_others(void **fixture)
+{
+    struct mp_run run;
+    struct mp_pair properties[] = {{MP_S("unit"), MP_S("C")}};
+
+    (void)fixture;
+    expect("local names = {} for name in pairs(event) do"
+           " names[#names + 1] = name end table.sort(names)"
+           " return table.concat(names, ' ')",
+           "{}",
+           "attempt data id params properties qos retained source subject "
+           "time topic trigger type");
+    expect("local e = event return e.id .. '|' .. e.type .. '|' .. e.source"
+           " .. '|' .. e.subject .. '|' .. e.trigger .. '|' .. e.topic .. '|'"
+           " .. e.qos .. '|' .. tostring(e.retained) .. '|' .. e.attempt"
+           " .. '|' .. e.params.device .. '|' .. e.data .. '|'"
+           " .. string.format('%.3f', e.time) .. math.type(e.time)",
+           "{}",
+           "4f2a9c-1b3d7|mqtt|mqtt://broker:1883|sensors/kiln-2/env|readings|"
+           "sensors/kiln-2/env|1|false|1|kiln-2|{}|1772366400.123float");
+    load_body("local e = event return e.key .. e.expiry ..  e.traceparent .."
+              " e.datacontenttype .. e.properties.unit .. e.scheduled");
+    run = kit_event(k, 1, MP_S("x\0y"));
+    run.event.has_key = true;
+    run.event.key = MP_S("kiln-2 ");
+    run.event.has_expiry = true;
+    run.event.expiry_s = 30;
+    run.event.traceparent = MP_S(" 00-1 ");
+    run.event.datacontenttype = MP_S("text/plain ");
+    run.event.properties = properties;
+    run.event.n_properties = 1;
+    run.event.scheduled_us = 2 * MP_SECOND;
+    mp_wire_run(&k->out, &run);
+    kit_flush(k);
+    assert_true(kit_next(k));
+    assert_slice(k->done.result, "kiln-2 30 00-1 text/plain C2.0");
+}
+
+static void a_timer_event_has_no_topic(void **fixture)
+{
+    struct mp_run run;
+
+    (void)fixture;
+    load_body("local names = {} for name in pairs(event) do"
+              " names[#names + 1] = name end table.sort(names)"
+              " return table.concat(names, ' ')");
+    run = kit_event(k, 1, MP_S(""));
+    run.event.type = MP_EVENT_TIMER;
+    run.event.n_params = 0;
+    mp_wire_run(&k->out, &run);
+    kit_flush(k);
+    assert_true(kit_next(k));
+    assert_slice(k->done.result, "attempt data id params source subject time "
+                                 "trigger type");
+}
+
+static void decode_gives_the_payload_as_a_value(void **fixture)
+{
+    (void)fixture;
+    expect("return event:decode().a[2]", "{\"a\":[1,2]}", "2");
+    expect("return event:decode() == event:decode()", "{}", "true");
+    expect("return event:decode('text')", "21.5", "21.5");
+    expect("return event:decode('bytes')", "\xff", "\xff");
+    expect("return math.type(event:decode())", "21.5", "float");
+    expect("return event:decode() == mp.null", "null", "true");
+    run_body("return event:decode()", "{\"a\":");
+    assert_int_equal(k->done.kind, MP_OUT_REJECTED);
+    assert_has(k->done.error, "payload is not JSON: ");
+    assert_has(k->done.error, "at byte ");
+    run_body("return event:decode('text')", "\xff");
+    assert_int_equal(k->done.kind, MP_OUT_REJECTED);
+    run_body("return pcall(event.decode, event)", "{");
+    assert_slice(k->done.result, "false");
+}
+
+static void decode_follows_format_and_content_type(void **fixture)
+{
+    static const struct {
+        enum mp_format format;
+        const char *type, *result;
+    } rows[] = {
+        {MP_FORMAT_AUTO, NULL, "number"},
+        {MP_FORMAT_AUTO, "application/json", "number"},
+        {MP_FORMAT_AUTO, "text/plain; charset=utf-8", "string"},
+        {MP_FORMAT_AUTO, "application/octet-stream", "string"},
+        {MP_FORMAT_TEXT, "application/json", "string"},
+        {MP_FORMAT_JSON, "text/plain", "number"},
+    };
+
+    (void)fixture;
+    load_body("return type(event:decode())");
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct mp_run run = kit_event(k, 1, MP_S("12"));
+
+        run.event.format = rows[i].format;
+        run.event.datacontenttype = mp_slice_str(rows[i].type);
+        mp_wire_run(&k->out, &run);
+        kit_flush(k);
+        assert_true(kit_next(k));
+        assert_slice(k->done.result, rows[i].result);
+    }
+}
+
+/* ---- what there is and what there isn't ---- */
+
+static void the_sandbox_has_what_is_listed_and_nothing_else(void **fixture)
+{
+    (void)fixture;
+    expect("local names = {} for name in pairs(_G) do"
+           " names[#names + 1] = name end table.sort(names)"
+           " return table.concat(names, ' ')",
+           "",
+           "_G _VERSION assert coroutine error getmetatable ipairs load math "
+           "next os pairs pcall print rawequal rawget rawlen rawset require "
+           "select setmetatable string table tonumber tostring type utf8 "
+           "xpcall");
+    expect("local names = {} for name in pairs(os) do"
+           " names[#names + 1] = name end table.sort(names)"
+           " return table.concat(names, ' ') .. tostring(string.dump)",
+           "", "clock date difftime timenil");
+    expect("local names = {} for name in pairs(coroutine) do"
+           " names[#names + 1] = name end table.sort(names)"
+           " return table.concat(names, ' ')",
+           "", "close create isyieldable resume running status wrap yield");
+}
+
+static void load_takes_text_only(void **fixture)
+{
+    (void)fixture;
+    expect("return load('return 1')() .. type(load(function() end))", "",
+           "1function");
+    expect("return (select(2, load('\\27Lua')))", "",
+           "attempt to load a binary chunk (mode is 't')");
+    expect("return (select(2, load('\\27Lua', 'x', 'bt')))", "",
+           "attempt to load a binary chunk (mode is 't')");
+    expect("return (select(2, load('return 1', 'x', 'b')))", "",
+           "attempt to load a text chunk (mode is 'b')");
+    expect("return load('return x', 'c', 't', {x = 5})()", "", "5");
+    expect("local n = 0 return load(function() n = n + 1"
+           " return ({'return ', '4', '2'})[n] end)()",
+           "", "42");
+    expect("return (select(2, load('x = = 1', '=mine')))", "",
+           "mine:1: unexpected symbol near '='");
+}
+
+static void finalizers_are_refused(void **fixture)
+{
+    (void)fixture;
+    expect_error("setmetatable({}, {__gc = true})", "finalizers");
+    expect("local m = setmetatable({}, {}) local mt = {} setmetatable({}, mt)"
+           " mt.__gc = function() mp.publish('gc', 'x') end"
+           " rawset(getmetatable(m), '__gc', mt.__gc)"
+           " getmetatable('').__gc = mt.__gc"
+           " for i = 1, 20000 do local t = {('x'):rep(50) .. i} end return 1",
+           "", "1");
+    assert_int_equal(k->done.n_effects, 0);
+}
+
+/* The same words as Lua's own library. */
+static void coroutines_behave_as_in_lua(void **fixture)
+{
+    (void)fixture;
+    expect("local co = coroutine.create(function(a, b)"
+           " local c = coroutine.yield(a + b) error('x' .. c, 0) end)"
+           " local out = {coroutine.status(co)}"
+           " out[#out + 1] = tostring(select(2, coroutine.resume(co, 1, 2)))"
+           " out[#out + 1] = coroutine.status(co)"
+           " local ok, e = coroutine.resume(co, 'y')"
+           " out[#out + 1] = tostring(ok) .. e .. coroutine.status(co)"
+           " ok, e = coroutine.resume(co)"
+           " out[#out + 1] = e"
+           " return table.concat(out, '|')",
+           "",
+           "suspended|3|suspended|falsexydead|cannot resume dead coroutine");
+    expect("return select(2, pcall(coroutine.wrap(function() error('e') end)))",
+           "", "main.lua:2: e");
+    expect("local f = coroutine.wrap(function() end) f()"
+           " return (select(2, pcall(f))):gsub('^.-: ', '')",
+           "", "cannot resume dead coroutine");
+    expect("local co, top = coroutine.running()"
+           " return tostring(top) .. type(co) .. coroutine.status(co)"
+           " .. tostring(coroutine.isyieldable())"
+           " .. tostring(coroutine.wrap(coroutine.isyieldable)())",
+           "", "truethreadrunningfalsetrue");
+    expect("return select(2, coroutine.resume(coroutine.running()))", "",
+           "cannot resume non-suspended coroutine");
+    expect("return (select(2, pcall(coroutine.close, coroutine.running())))",
+           "", "cannot close a running coroutine");
+    expect("local outer = coroutine.running()"
+           " return coroutine.wrap(function() return coroutine.status(outer) .."
+           " select(2, pcall(coroutine.close, outer)) end)()",
+           "", "normalcannot close a normal coroutine");
+    expect(
+        "local log = '' local co = coroutine.create(function()"
+        " local c <close> = setmetatable({}, {__close = function()"
+        " log = log .. 'closed' end}) coroutine.yield() end)"
+        " coroutine.resume(co)"
+        " return tostring(coroutine.close(co)) .. log ..coroutine.status(co)",
+        "",
+        "trueclosed"
+        "dead");
+    expect("return (select(2, pcall(coroutine.resume, 1)))", "",
+           "bad argument #1 to 'coroutine.resume' (thread expected, got "
+           "number)");
+}
+
+/* The thread of the file's own run is kept by some; it can't be used. */
+static void the_threads_of_the_worker_are_out_of_reach(void **fixture)
+{
+    (void)fixture;
+    kit_load(k, 1,
+             "local main = coroutine.running()\n"
+             "return function() return coroutine.status(main) .. "
+             "tostring(coroutine.resume(main)) .. "
+             "tostring(pcall(coroutine.close, main)) end");
+    kit_run(k, 1, "");
+    assert_int_equal(k->done.kind, MP_OUT_OK);
+    assert_slice(k->done.result, "normalfalsefalse");
+}
+
+static void nested_closes_end_in_an_error_not_in_a_crash(void **fixture)
+{
+    (void)fixture;
+    run_body("local function nest() local co = coroutine.create(function()"
+             " local c <close> = setmetatable({}, {__close = nest})"
+             " coroutine.yield() end) coroutine.resume(co)"
+             " local ok, e = coroutine.close(co) if not ok then error(e, 0) end"
+             " end nest()",
+             "");
+    assert_int_equal(k->done.kind, MP_OUT_ERROR);
+    assert_has(k->done.error, "C stack overflow");
+    expect("local function deep(n) return coroutine.wrap(function()"
+           " return deep(n + 1) end)() end"
+           " return select(2, pcall(deep, 0)):sub(-16)",
+           "", "C stack overflow");
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_kit, close_kit)
+    const struct CMUnitTest tests[] = {
+        TEST(publish_takes_strings_as_bytes_and_values_as_json),
+        TEST(publish_passes_its_options_on),
+        TEST(later_changes_of_a_payload_do_not_matter),
+        TEST(misuse_raises_at_the_callers_line),
+        TEST(publishing_needs_a_grant),
+        TEST(a_failed_run_leaves_no_effects_but_its_log),
+        TEST(reject_and_retry_say_how),
+        TEST(nobody_can_forge_or_change_a_rejection),
+        TEST(replies_carry_status_and_data),
+        TEST(log_lines_carry_level_and_sorted_fields),
+        TEST(what_is_said_past_the_limit_is_counted),
+        TEST(the_function_knows_itself_and_the_time),
+        TEST(an_mqtt_event_has_its_fields_and_no_others),
+        TEST(a_timer_event_has_no_topic),
+        TEST(decode_gives_the_payload_as_a_value),
+        TEST(decode_follows_format_and_content_type),
+        TEST(the_sandbox_has_what_is_listed_and_nothing_else),
+        TEST(load_takes_text_only),
+        TEST(finalizers_are_refused),
+        TEST(coroutines_behave_as_in_lua),
+        TEST(the_threads_of_the_worker_are_out_of_reach),
+        TEST(nested_closes_end_in_an_error_not_in_a_crash),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
