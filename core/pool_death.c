@@ -117,7 +117,8 @@ void mp_pool_on_end(struct mp_process *p)
         mp_process_free(p);
     } else if (started) {
         mp_process_spawn(p);
+        started = p->poll != NULL;
     }
-    if (!started || (!p->solo && !p->poll))
+    if (!started)
         mp_pool_retry_soon(pool);
 }

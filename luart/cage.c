@@ -138,7 +138,7 @@ static int limits(int keep, struct mp_why *why)
     }
     if (!rc)
         rc = limit(RLIMIT_NOFILE, (rlim_t)keep + 1, why);
-    if (!rc)
+    if (!rc && !SANITIZED) /* whose stderr may be a file */
         rc = limit(RLIMIT_FSIZE, 0, why);
     if (!rc)
         rc = limit(RLIMIT_CORE, 0, why);

@@ -75,4 +75,5 @@ start HOST "$work/bin/moonpool-host" --functions examples \
 case_is "a worker that sends nonsense is killed" \
     until_true 10 logged 'does not parse'
 case_is "the host lives on and stops when told" end "$HOST"
+[ "$CASES_FAILED" -eq 0 ] || cat "$work"/log*
 cases_end
