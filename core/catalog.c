@@ -193,6 +193,7 @@ static void settle(struct mp_catalog *c)
         slot->live = slot->next;
         slot->next = NULL;
         mp_breaker_reset(&slot->breaker);
+        slot->waits = false;
         changed = true;
     }
     c->replaced = 0;

@@ -54,16 +54,18 @@ struct mp_slot {
     struct mp_link ready; /* invocations that may start, oldest first */
     unsigned n_waiting;   /* queued in all: ready and behind a key */
     uint64_t waiting_bytes;
-    unsigned n_parked;  /* parked and not ended */
-    unsigned n_running; /* running and waiting instances */
-    unsigned n_sending; /* parked outputs that are not confirmed */
-    int64_t deficit_us; /* what it may still use this round */
-    int64_t cost_us;    /* moving average of a run */
+    unsigned n_parked;    /* parked and not ended */
+    unsigned n_running;   /* handed to a worker and not done */
+    unsigned n_suspended; /* of these, waiting instances */
+    bool waits;           /* its live version has been seen to wait */
+    unsigned n_sending;   /* parked outputs that are not confirmed */
+    int64_t deficit_us;   /* what it may still use this round */
+    int64_t cost_us;      /* moving average of a run */
     /* log: a token bucket */
     int64_t log_full_us; /* when the bucket will be full */
     uint64_t log_held;   /* lines held back since the last one */
-    bool gone; /* its directory is no longer there */
-    bool seen; /* while the directory is read */
+    bool gone;           /* its directory is no longer there */
+    bool seen;           /* while the directory is read */
 };
 
 enum mp_stage {

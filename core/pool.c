@@ -132,7 +132,7 @@ static bool find_place(struct mp_slot *slot, void *arg)
     struct mp_process **place = arg;
     struct mp_group *g = slot->group;
 
-    for (unsigned i = 0; i < g->n; i++) {
+    for (unsigned i = 0; i < g->n && i < slot->live->fn->scale_max; i++) {
         *place = g->processes[(slot->home + i) % g->n];
         if (has_room(*place, slot->cost_us))
             return true;
@@ -376,6 +376,7 @@ static void on_wait_over(uv_timer_t *timer)
 
     mp_invocation_wake(inv);
     mp_list_unlink(&inv->link);
+    inv->slot->n_suspended--;
     if (inv->late) {
         mp_wire_cancel(&p->out, inv->run);
         inv->process = NULL;
@@ -401,6 +402,13 @@ void mp_pool_on_wait(struct mp_process *p, struct mp_invocation *inv,
     int64_t left_us, delay_us = wait->delay_us;
 
     mp_invocation_leave(inv);
+    inv->slot->waits = true;
+    if (inv->slot->n_suspended >= inv->version->fn->scale_max) {
+        mp_wire_cancel(&p->out, inv->run); /* one too many: later, anew */
+        mp_pool_put_back(p, inv);
+        return;
+    }
+    inv->slot->n_suspended++;
     inv->process = p;
     inv->stage = MP_WAITING;
     inv->wait = *wait;

@@ -69,6 +69,7 @@ static void run_elsewhere(struct mp_process *p)
         inv = mp_of(p->waiting.prev, struct mp_invocation, link);
         mp_invocation_wake(inv);
         mp_list_unlink(&inv->link);
+        inv->slot->n_suspended--;
         inv->process = NULL;
         mp_pool_put_back(p, inv);
     }

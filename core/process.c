@@ -172,11 +172,13 @@ void mp_process_flush(struct mp_process *p)
     if (p->out_sent == p->out.len) {
         mp_buf_reset(&p->out);
         p->out_sent = 0;
-        uv_poll_start(p->poll, UV_READABLE, on_poll);
-        return;
     }
-    /* Full, or broken: then reading tells. */
-    uv_poll_start(p->poll, UV_READABLE | UV_WRITABLE, on_poll);
+    /* What is left: the socket is full, or broken; then reading tells. */
+    if (p->blocked == (p->out.len > 0))
+        return; /* each uv_poll_start costs two system calls */
+    p->blocked = p->out.len > 0;
+    uv_poll_start(p->poll, UV_READABLE | (p->blocked ? UV_WRITABLE : 0),
+                  on_poll);
 }
 
 int mp_process_start(struct mp_process *p, uv_loop_t *loop, struct mp_why *why)
@@ -187,7 +189,7 @@ int mp_process_start(struct mp_process *p, uv_loop_t *loop, struct mp_why *why)
     if (rc)
         return rc;
     setsockopt(p->worker.fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-    p->ready = p->stuck = p->bad = p->retire = false;
+    p->ready = p->stuck = p->bad = p->retire = p->blocked = false;
     p->recalled = 0;
     p->heard_us = mp_now_us();
     p->watched = 0;

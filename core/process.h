@@ -37,6 +37,7 @@ struct mp_process {
     bool retire;     /* is to be ended when its frames are handled */
     struct mp_buf out;
     size_t out_sent;
+    bool blocked; /* the rest of out waits for the socket */
     struct mp_buf in;
     struct mp_link inflight; /* handed over, oldest first */
     struct mp_link waiting;  /* suspended */

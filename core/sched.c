@@ -225,9 +225,17 @@ static int64_t quantum_us(const struct mp_slot *slot)
                                   : MP_PRIORITY_NORMAL];
 }
 
+/*
+ * scale.max bounds what runs or waits at once.  A worker runs one at a time,
+ * so of a function that never waits more may be handed over than may run; of
+ * one that does, each may become a waiting instance.  (The pool takes back
+ * what starts to wait beyond the bound.)
+ */
 static bool may_start(struct mp_slot *slot, int64_t now_us)
 {
-    return slot->live && slot->n_running < slot->live->fn->scale_max &&
+    unsigned at_once = slot->waits ? slot->n_running : slot->n_suspended;
+
+    return slot->live && at_once < slot->live->fn->scale_max &&
            mp_breaker_may_start(&slot->breaker, now_us);
 }
 

@@ -70,12 +70,12 @@ static void on_turn(uv_prepare_t *h)
         struct mqtt_lane *l = lane_of(at);
 
         if (l->dirty)
-            mqtt_lane_pump(l);
+            mp_mqtt_lane_pump(l);
         if (is_over(l))
-            mqtt_lane_close(l);
+            mp_mqtt_lane_close(l);
     }
     if (mq->out && mq->out->dirty)
-        mqtt_out_flush(mq->out);
+        mp_mqtt_out_flush(mq->out);
     link_check(mq);
     /* The host may have published, settled or drained meanwhile. */
     mp_list_each (at, &mq->lanes)
@@ -102,7 +102,7 @@ static void on_gathered(uv_timer_t *h)
     }
 }
 
-void mqtt_lane_gather(struct mqtt_lane *l)
+void mp_mqtt_lane_gather(struct mqtt_lane *l)
 {
     struct mqtt *mq = l->conn.mq;
 
@@ -116,9 +116,9 @@ static void on_tick(uv_timer_t *h)
     struct mqtt *mq = h->data;
 
     mp_list_each_safe (at, &mq->lanes)
-        mqtt_lane_tick(lane_of(at));
+        mp_mqtt_lane_tick(lane_of(at));
     if (mq->out) {
-        mqtt_conn_tick(&mq->out->conn);
+        mp_mqtt_conn_tick(&mq->out->conn);
         mq->out->dirty = true;
     }
 }
@@ -191,10 +191,10 @@ static struct mqtt_lane *lane_find(struct mqtt *mq, const char *name)
 static void lane_begin(struct mqtt *mq, const char *name, uint32_t number,
                        bool retired)
 {
-    struct mqtt_lane *l = mqtt_lane_new(mq, name, number);
+    struct mqtt_lane *l = mp_mqtt_lane_new(mq, name, number);
 
     l->retired = retired;
-    mqtt_conn_start(&l->conn);
+    mp_mqtt_conn_start(&l->conn);
 }
 
 /*
@@ -224,8 +224,8 @@ static void route_again(struct mqtt_lane *l)
 {
     if (l->conn.state != MQTT_UP || !l->live)
         return; /* it will, when it is up */
-    mqtt_subs_want(l);
-    mqtt_subs_send(l);
+    mp_mqtt_subs_want(l);
+    mp_mqtt_subs_send(l);
     l->dirty = true;
 }
 
@@ -237,8 +237,8 @@ static void mqtt_route(void *self, const struct mp_route *routes, unsigned n)
     mq->routes = routes;
     mq->n_routes = n;
     if (first) {
-        mq->shared = mqtt_lane_new(mq, NULL, 0);
-        mq->out = mqtt_out_new(mq);
+        mq->shared = mp_mqtt_lane_new(mq, NULL, 0);
+        mq->out = mp_mqtt_out_new(mq);
     }
     mp_list_each (at, &mq->lanes)
         lane_of(at)->retired = lane_of(at)->name != NULL;
@@ -257,8 +257,8 @@ static void mqtt_route(void *self, const struct mp_route *routes, unsigned n)
     }
     if (first) {
         find_left_over(mq);
-        mqtt_conn_start(&mq->shared->conn);
-        mqtt_conn_start(&mq->out->conn);
+        mp_mqtt_conn_start(&mq->shared->conn);
+        mp_mqtt_conn_start(&mq->out->conn);
         return;
     }
     mp_list_each (at, &mq->lanes)
@@ -272,7 +272,7 @@ static void mqtt_publish(void *self, struct mp_output *out)
     struct mqtt *mq = self;
 
     MP_ASSERT(mq->out && !mq->closing);
-    mqtt_out_publish(mq->out, out);
+    mp_mqtt_out_publish(mq->out, out);
 }
 
 static void mqtt_drain(void *self)
@@ -287,10 +287,10 @@ static bool mqtt_idle(void *self)
     struct mqtt *mq = self;
 
     mp_list_each (at, &mq->lanes) {
-        if (!mqtt_lane_idle(lane_of(at)))
+        if (!mp_mqtt_lane_idle(lane_of(at)))
             return false;
     }
-    return !mq->out || mqtt_out_idle(mq->out);
+    return !mq->out || mp_mqtt_out_idle(mq->out);
 }
 
 static void mqtt_finish(struct mqtt *mq)
@@ -307,14 +307,14 @@ static void mqtt_finish(struct mqtt *mq)
     finished(arg);
 }
 
-void mqtt_handle_closed(struct mqtt *mq)
+void mp_mqtt_handle_closed(struct mqtt *mq)
 {
     MP_ASSERT(mq->handles > 0);
     if (--mq->handles == 0)
         mqtt_finish(mq);
 }
 
-void mqtt_lane_gone(struct mqtt_lane *l)
+void mp_mqtt_lane_gone(struct mqtt_lane *l)
 {
     mp_list_unlink(&l->link);
     if (l == l->conn.mq->shared)
@@ -323,7 +323,7 @@ void mqtt_lane_gone(struct mqtt_lane *l)
 
 static void own_closed(uv_handle_t *h)
 {
-    mqtt_handle_closed(h->data);
+    mp_mqtt_handle_closed(h->data);
 }
 
 static void mqtt_close(void *self, void (*finished)(void *arg), void *arg)
@@ -335,13 +335,13 @@ static void mqtt_close(void *self, void (*finished)(void *arg), void *arg)
     mq->finished = finished;
     mq->finished_arg = arg;
     if (mq->out) {
-        mqtt_out_abandon(mq->out);
+        mp_mqtt_out_abandon(mq->out);
         if (mq->out->conn.state == MQTT_UP)
             mosquitto_disconnect_v5(mq->out->conn.m, 0, NULL);
-        mqtt_conn_end(&mq->out->conn, mq->out->conn.state == MQTT_UP);
+        mp_mqtt_conn_end(&mq->out->conn, mq->out->conn.state == MQTT_UP);
     }
     mp_list_each_safe (at, &mq->lanes)
-        mqtt_lane_close(lane_of(at));
+        mp_mqtt_lane_close(lane_of(at));
     uv_close((uv_handle_t *)&mq->turn, own_closed);
     uv_close((uv_handle_t *)&mq->tick, own_closed);
     uv_close((uv_handle_t *)&mq->gather, own_closed);

@@ -47,7 +47,7 @@ static void poll_closed(uv_handle_t *h)
     struct mqtt *mq = h->data;
 
     free(h);
-    mqtt_handle_closed(mq);
+    mp_mqtt_handle_closed(mq);
 }
 
 static void conn_unpoll(struct mqtt_conn *c)
@@ -55,13 +55,14 @@ static void conn_unpoll(struct mqtt_conn *c)
     if (!c->poll)
         return;
     uv_poll_stop(c->poll);
+    mp_mqtt_io_detach(c->fd);
     c->poll->data = c->mq;
     uv_close((uv_handle_t *)c->poll, poll_closed);
     c->poll = NULL;
     c->events = 0;
 }
 
-void mqtt_conn_watch(struct mqtt_conn *c, int events)
+void mp_mqtt_conn_watch(struct mqtt_conn *c, int events)
 {
     if (!c->poll || c->events == events)
         return;
@@ -85,6 +86,9 @@ static int conn_poll(struct mqtt_conn *c)
     }
     c->mq->handles++;
     c->poll->data = c;
+    c->fd = mosquitto_socket(c->m);
+    if (!c->mq->config->mqtt.tls)
+        mp_mqtt_io_attach(c->fd);
     return 0;
 }
 
@@ -167,12 +171,12 @@ static void timer_fired(uv_timer_t *timer)
 
     switch (c->state) {
     case MQTT_WAITING:
-        mqtt_conn_start(c);
+        mp_mqtt_conn_start(c);
         break;
     case MQTT_GREETING:
-        mqtt_conn_doom(c, "no answer from the broker within %d s",
-                       GREETING_MS / 1000);
-        mqtt_conn_after(c);
+        mp_mqtt_conn_doom(c, "no answer from the broker within %d s",
+                          GREETING_MS / 1000);
+        mp_mqtt_conn_after(c);
         break;
     case MQTT_ENDING:
         conn_drop(c);
@@ -197,7 +201,7 @@ static void work_done(uv_work_t *work, int status)
     }
     if (c->work_rc == MOSQ_ERR_SUCCESS && conn_poll(c) == 0) {
         c->state = MQTT_GREETING;
-        mqtt_conn_watch(c, UV_READABLE | UV_WRITABLE);
+        mp_mqtt_conn_watch(c, UV_READABLE | UV_WRITABLE);
         uv_timer_start(&c->timer, timer_fired, GREETING_MS, 0);
         return;
     }
@@ -208,7 +212,7 @@ static void work_done(uv_work_t *work, int status)
     conn_down(c);
 }
 
-void mqtt_conn_start(struct mqtt_conn *c)
+void mp_mqtt_conn_start(struct mqtt_conn *c)
 {
     struct mqtt *mq = c->mq;
 
@@ -227,7 +231,7 @@ void mqtt_conn_start(struct mqtt_conn *c)
     c->connack = c->lost_rc = c->lost_errno = 0;
     c->doomed[0] = c->tls_error[0] = '\0';
     c->state = MQTT_OPENING;
-    mqtt_conn_listen(c, true); /* only the log says why TLS failed */
+    mp_mqtt_conn_listen(c, true); /* only the log says why TLS failed */
     c->work.data = c;
     c->working = true;
     if (uv_queue_work(mq->loop, &c->work, conn_work, work_done))
@@ -301,7 +305,7 @@ static void say_down(struct mqtt_conn *c, bool was_up, int64_t delay_us)
     enum mp_level level = MP_WARN;
     double s = (double)delay_us / (double)MP_SECOND;
 
-    mqtt_reason(c, why, sizeof why);
+    mp_mqtt_reason(c, why, sizeof why);
     if (!was_up && strcmp(why, c->said) == 0)
         return;
     /* The connections of one broker fail together: one line is enough. */
@@ -340,7 +344,7 @@ static void conn_down(struct mqtt_conn *c)
     uv_timer_start(&c->timer, timer_fired, (uint64_t)(delay / 1000), 0);
 }
 
-void mqtt_conn_doom(struct mqtt_conn *c, const char *fmt, ...)
+void mp_mqtt_conn_doom(struct mqtt_conn *c, const char *fmt, ...)
 {
     va_list args;
 
@@ -351,7 +355,7 @@ void mqtt_conn_doom(struct mqtt_conn *c, const char *fmt, ...)
     va_end(args);
 }
 
-bool mqtt_conn_after(struct mqtt_conn *c)
+bool mp_mqtt_conn_after(struct mqtt_conn *c)
 {
     if (c->state != MQTT_GREETING && c->state != MQTT_UP)
         return true;
@@ -400,7 +404,7 @@ static void on_log(struct mosquitto *m MP_UNUSED, void *obj, int level,
         c->ops->heard(c, text);
 }
 
-void mqtt_conn_listen(struct mqtt_conn *c, bool on)
+void mp_mqtt_conn_listen(struct mqtt_conn *c, bool on)
 {
     mosquitto_log_callback_set(c->m, on ? on_log : NULL);
 }
@@ -427,7 +431,7 @@ static void on_disconnect(struct mosquitto *m MP_UNUSED, void *obj, int rc,
  * (delayed acknowledgement, RFC 1122 4.2.3.2).  The kernel forgets the option
  * when it likes, so it is set after each read.
  */
-void mqtt_conn_confirm(struct mqtt_conn *c)
+void mp_mqtt_conn_confirm(struct mqtt_conn *c)
 {
     int on = 1;
 
@@ -436,42 +440,48 @@ void mqtt_conn_confirm(struct mqtt_conn *c)
                    sizeof on);
 }
 
-void mqtt_conn_write(struct mqtt_conn *c, bool many)
+void mp_mqtt_conn_write(struct mqtt_conn *c)
 {
-    int fd = mosquitto_socket(c->m);
-    int cork = 1;
-
-    /* The library writes packet by packet; the cork makes full segments of
-     * them, which the kernel and the broker are spared. */
-    if (many)
-        setsockopt(fd, IPPROTO_TCP, TCP_CORK, &cork, sizeof cork);
     mosquitto_loop_write(c->m, 1);
-    cork = 0;
-    if (many && !c->gone)
-        setsockopt(fd, IPPROTO_TCP, TCP_CORK, &cork, sizeof cork);
+    if (!c->gone)
+        mp_mqtt_io_send(c->fd);
+}
+
+bool mp_mqtt_conn_unsent(const struct mqtt_conn *c)
+{
+    return mosquitto_want_write(c->m) || (c->poll && mp_mqtt_io_unsent(c->fd));
+}
+
+bool mp_mqtt_conn_unread(const struct mqtt_conn *c)
+{
+    return c->poll && mp_mqtt_io_unread(c->fd);
 }
 
 static void io_greeting(struct mqtt_conn *c, int status, int events)
 {
     if (status || (events & UV_WRITABLE))
-        mosquitto_loop_write(c->m, 1);
-    if (!c->gone && (status || (events & UV_READABLE)))
+        mp_mqtt_conn_write(c);
+    while (!c->gone && c->state == MQTT_GREETING &&
+           (status || (events & UV_READABLE))) {
         mosquitto_loop_read(c->m, 1);
+        if (!mp_mqtt_conn_unread(c))
+            break;
+    }
     if (status && !c->gone)
-        mqtt_conn_doom(c, "the socket failed");
-    if (mqtt_conn_after(c))
+        mp_mqtt_conn_doom(c, "the socket failed");
+    if (mp_mqtt_conn_after(c))
         return;
     if (c->state == MQTT_UP)
         c->ops->ready(c, 0);
     else
-        mqtt_conn_watch(c, UV_READABLE |
-                               (mosquitto_want_write(c->m) ? UV_WRITABLE : 0));
+        mp_mqtt_conn_watch(c, UV_READABLE |
+                                  (mp_mqtt_conn_unsent(c) ? UV_WRITABLE : 0));
 }
 
 static void io_ending(struct mqtt_conn *c)
 {
-    mosquitto_loop_write(c->m, 1);
-    if (c->gone || !mosquitto_want_write(c->m)) {
+    mp_mqtt_conn_write(c);
+    if (c->gone || !mp_mqtt_conn_unsent(c)) {
         conn_drop(c);
         conn_finish(c);
     }
@@ -489,7 +499,7 @@ static void io_failed(struct mqtt_conn *c)
     c->lost_errno = error;
     c->gone = true; /* that's why, whatever the library says next */
     conn_drop(c);
-    mqtt_conn_after(c);
+    mp_mqtt_conn_after(c);
 }
 
 static void conn_io(uv_poll_t *poll, int status, int events)
@@ -506,12 +516,12 @@ static void conn_io(uv_poll_t *poll, int status, int events)
         c->ops->ready(c, events);
 }
 
-void mqtt_conn_tick(struct mqtt_conn *c)
+void mp_mqtt_conn_tick(struct mqtt_conn *c)
 {
     if (c->state != MQTT_UP)
         return;
     mosquitto_loop_misc(c->m);
-    mqtt_conn_after(c);
+    mp_mqtt_conn_after(c);
 }
 
 /* ---- from beginning to end ---- */
@@ -538,9 +548,9 @@ static void set_tls(struct mqtt_conn *c)
                mosquitto_strerror(rc), cfg->mqtt.psk ? "psk" : "ca, cert, key");
 }
 
-void mqtt_conn_init(struct mqtt_conn *c, struct mqtt *mq,
-                    const struct mqtt_conn_ops *ops, const char *suffix,
-                    bool keeps_session)
+void mp_mqtt_conn_init(struct mqtt_conn *c, struct mqtt *mq,
+                       const struct mqtt_conn_ops *ops, const char *suffix,
+                       bool keeps_session)
 {
     const struct mp_config *cfg = mq->config;
     struct mp_buf id;
@@ -552,7 +562,7 @@ void mqtt_conn_init(struct mqtt_conn *c, struct mqtt *mq,
                   suffix ? suffix : "");
     c->client_id = mp_strndup(id.ptr, id.len);
     mp_buf_fini(&id);
-    c->m = mosquitto_new(c->client_id, !keeps_session, c);
+    c->m = mp_mqtt_io_new(c->client_id, !keeps_session, c, c->wake);
     if (!c->m)
         mp_oom(0);
     mosquitto_threaded_set(c->m, true);
@@ -575,7 +585,7 @@ static void timer_closed(uv_handle_t *h)
 
     c->state = MQTT_ENDED;
     c->ops->ended(c);
-    mqtt_handle_closed(mq);
+    mp_mqtt_handle_closed(mq);
 }
 
 static void conn_finish(struct mqtt_conn *c)
@@ -586,7 +596,7 @@ static void conn_finish(struct mqtt_conn *c)
         uv_close((uv_handle_t *)&c->timer, timer_closed);
 }
 
-void mqtt_conn_end(struct mqtt_conn *c, bool clean)
+void mp_mqtt_conn_end(struct mqtt_conn *c, bool clean)
 {
     bool was_up = c->state == MQTT_UP;
 
@@ -604,18 +614,24 @@ void mqtt_conn_end(struct mqtt_conn *c, bool clean)
         conn_finish(c);
         return;
     }
-    mosquitto_loop_write(c->m, 1);
-    if (c->gone || !mosquitto_want_write(c->m)) {
+    /* The library closes the socket right behind its DISCONNECT, before it
+     * tells us: nothing may be gathered from here on. */
+    mp_mqtt_io_send(c->fd);
+    if (!mp_mqtt_io_unsent(c->fd))
+        mp_mqtt_io_detach(c->fd);
+    mp_mqtt_conn_write(c);
+    if (c->gone || !mp_mqtt_conn_unsent(c)) {
         conn_drop(c);
         conn_finish(c);
         return;
     }
-    mqtt_conn_watch(c, UV_WRITABLE);
+    mp_mqtt_conn_watch(c, UV_WRITABLE);
     uv_timer_start(&c->timer, timer_fired, GOODBYE_MS, 0);
 }
 
-void mqtt_conn_fini(struct mqtt_conn *c)
+void mp_mqtt_conn_fini(struct mqtt_conn *c)
 {
+    mp_mqtt_io_forget(c->wake);
     mosquitto_destroy(c->m);
     free(c->client_id);
 }

@@ -3,6 +3,7 @@
  *
  *   mqtt.c       the transport: lanes, the turn of the loop, the end
  *   mqtt_conn.c  one connection: connect, be told why not, try again
+ *   mqtt_io.c    fewer system calls for the library's reads and writes
  *   mqtt_lane.c  inputs: the gate applied to one connection
  *   mqtt_input.c one message from the library made an input
  *   mqtt_subs.c  what a lane subscribes to
@@ -10,7 +11,7 @@
  *
  * A rule for all of them: the library holds a mutex while it calls us back,
  * so inside a callback only its subscribe and publish calls are allowed.
- * Everything else waits until its call has returned (mqtt_conn_after).
+ * Everything else waits until its call has returned (mp_mqtt_conn_after).
  *
  * Process, thread, memory, errors  as mqtt.h.
  */
@@ -79,6 +80,8 @@ struct mqtt_conn {
     struct mqtt *mq;
     const struct mqtt_conn_ops *ops;
     struct mosquitto *m;
+    int fd;      /* while it has a poll */
+    int wake[2]; /* see mqtt_io.c */
     char *client_id;
     bool keeps_session;
     enum mqtt_state state;
@@ -184,72 +187,89 @@ struct mqtt {
 };
 
 /* ---- mqtt_conn.c ---- */
-void mqtt_conn_init(struct mqtt_conn *c, struct mqtt *mq,
-                    const struct mqtt_conn_ops *ops, const char *suffix,
-                    bool keeps_session);
-void mqtt_conn_start(struct mqtt_conn *c);
+void mp_mqtt_conn_init(struct mqtt_conn *c, struct mqtt *mq,
+                       const struct mqtt_conn_ops *ops, const char *suffix,
+                       bool keeps_session);
+void mp_mqtt_conn_start(struct mqtt_conn *c);
 /* After every call into the library but subscribe and publish.  True: the
  * connection is down now. */
-bool mqtt_conn_after(struct mqtt_conn *c);
+bool mp_mqtt_conn_after(struct mqtt_conn *c);
 /* What to be told of, while UP: UV_READABLE, UV_WRITABLE; UV_DISCONNECT only
  * where nothing may be read, since it drops what was not read yet. */
-void mqtt_conn_watch(struct mqtt_conn *c, int events);
-/* loop_write; many: more than a few packets wait. */
-void mqtt_conn_write(struct mqtt_conn *c, bool many);
+void mp_mqtt_conn_watch(struct mqtt_conn *c, int events);
+/* Write what is unsent, as far as the socket takes it. */
+void mp_mqtt_conn_write(struct mqtt_conn *c);
+bool mp_mqtt_conn_unsent(const struct mqtt_conn *c);
+/* Is there more that was read ahead, which no poll tells of? */
+bool mp_mqtt_conn_unread(const struct mqtt_conn *c);
 /* After reading: the kernel shall not wait with its acknowledgement. */
-void mqtt_conn_confirm(struct mqtt_conn *c);
+void mp_mqtt_conn_confirm(struct mqtt_conn *c);
 /* The once-a-second call. */
-void mqtt_conn_tick(struct mqtt_conn *c);
+void mp_mqtt_conn_tick(struct mqtt_conn *c);
 /* The library formats a line for each packet: costly, so only when needed.
  * It is on from each try until somebody turns it off. */
-void mqtt_conn_listen(struct mqtt_conn *c, bool on);
+void mp_mqtt_conn_listen(struct mqtt_conn *c, bool on);
 /* Drop it when the library has returned. */
 MP_PRINTF(2, 3)
-void mqtt_conn_doom(struct mqtt_conn *c, const char *fmt, ...);
+void mp_mqtt_conn_doom(struct mqtt_conn *c, const char *fmt, ...);
 /* End: what is queued is written first, if clean; else the socket goes. */
-void mqtt_conn_end(struct mqtt_conn *c, bool clean);
-void mqtt_conn_fini(struct mqtt_conn *c);
+void mp_mqtt_conn_end(struct mqtt_conn *c, bool clean);
+void mp_mqtt_conn_fini(struct mqtt_conn *c);
 
-/* mqtt_reason.c: why a connection is down, in a sentence. */
-void mqtt_reason(const struct mqtt_conn *c, char *text, size_t size);
+/* mp_mqtt_reason.c: why a connection is down, in a sentence. */
+void mp_mqtt_reason(const struct mqtt_conn *c, char *text, size_t size);
+
+/* ---- mqtt_io.c ---- */
+/* mosquitto_new; wake: its socket pair, for mp_mqtt_io_forget at the end. */
+struct mosquitto *mp_mqtt_io_new(const char *client_id, bool clean, void *obj,
+                                 int wake[2]);
+void mp_mqtt_io_forget(const int wake[2]);
+/* From now on, until detach, reads are ahead and writes gathered. */
+void mp_mqtt_io_attach(int fd);
+void mp_mqtt_io_detach(int fd);
+bool mp_mqtt_io_unread(int fd);
+bool mp_mqtt_io_unsent(int fd);
+void mp_mqtt_io_send(int fd);
 
 /* ---- mqtt_lane.c ---- */
-struct mqtt_lane *mqtt_lane_new(struct mqtt *mq, const char *name,
-                                uint32_t number);
-void mqtt_lane_pump(struct mqtt_lane *l);
-void mqtt_lane_tick(struct mqtt_lane *l);
-void mqtt_lane_close(struct mqtt_lane *l);
-bool mqtt_lane_idle(const struct mqtt_lane *l);
-void mqtt_lane_settled(struct mp_input *in);
+struct mqtt_lane *mp_mqtt_lane_new(struct mqtt *mq, const char *name,
+                                   uint32_t number);
+void mp_mqtt_lane_pump(struct mqtt_lane *l);
+void mp_mqtt_lane_tick(struct mqtt_lane *l);
+void mp_mqtt_lane_close(struct mqtt_lane *l);
+bool mp_mqtt_lane_idle(const struct mqtt_lane *l);
+void mp_mqtt_lane_settled(struct mp_input *in);
 /* Write the session's file, or doom the connection. */
-bool mqtt_lane_commit(struct mqtt_lane *l);
+bool mp_mqtt_lane_commit(struct mqtt_lane *l);
 
 /* ---- mqtt_input.c ---- */
-void mqtt_input_take(struct mqtt_lane *l, const struct mosquitto_message *msg,
-                     const mosquitto_property *props);
+void mp_mqtt_input_take(struct mqtt_lane *l,
+                        const struct mosquitto_message *msg,
+                        const mosquitto_property *props);
 
 /* ---- mqtt_subs.c ---- */
-void mqtt_subs_want(struct mqtt_lane *l);
-void mqtt_subs_forget(struct mqtt_lane *l);
+void mp_mqtt_subs_want(struct mqtt_lane *l);
+void mp_mqtt_subs_forget(struct mqtt_lane *l);
 /* Subscribe and unsubscribe the difference. */
-void mqtt_subs_send(struct mqtt_lane *l);
+void mp_mqtt_subs_send(struct mqtt_lane *l);
 /* A SUBACK (reason granted) or UNSUBACK came. */
-void mqtt_subs_answer(struct mqtt_lane *l, int packet_id, int reason);
-const struct mqtt_want *mqtt_subs_by_id(const struct mqtt_lane *l, uint32_t id);
+void mp_mqtt_subs_answer(struct mqtt_lane *l, int packet_id, int reason);
+const struct mqtt_want *mp_mqtt_subs_by_id(const struct mqtt_lane *l,
+                                           uint32_t id);
 
 /* ---- mqtt_out.c ---- */
-struct mqtt_out *mqtt_out_new(struct mqtt *mq);
-void mqtt_out_publish(struct mqtt_out *o, struct mp_output *out);
-void mqtt_out_flush(struct mqtt_out *o);
-bool mqtt_out_idle(const struct mqtt_out *o);
+struct mqtt_out *mp_mqtt_out_new(struct mqtt *mq);
+void mp_mqtt_out_publish(struct mqtt_out *o, struct mp_output *out);
+void mp_mqtt_out_flush(struct mqtt_out *o);
+bool mp_mqtt_out_idle(const struct mqtt_out *o);
 /* done() for all that is left. */
-void mqtt_out_abandon(struct mqtt_out *o);
+void mp_mqtt_out_abandon(struct mqtt_out *o);
 
 /* ---- mqtt.c ---- */
 /* Leave the lane alone for a moment. */
-void mqtt_lane_gather(struct mqtt_lane *l);
+void mp_mqtt_lane_gather(struct mqtt_lane *l);
 /* One handle less; the last one ends the transport. */
-void mqtt_handle_closed(struct mqtt *mq);
-void mqtt_lane_gone(struct mqtt_lane *l);
+void mp_mqtt_handle_closed(struct mqtt *mq);
+void mp_mqtt_lane_gone(struct mqtt_lane *l);
 
 #endif

@@ -96,7 +96,7 @@ static void take_route(struct mqtt_lane *l, struct mp_input *from,
 
     mosquitto_property_read_varint(at, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, &id,
                                    false);
-    w = mqtt_subs_by_id(l, id);
+    w = mp_mqtt_subs_by_id(l, id);
     if (!w)
         return;
     if (!w->n_routes ||
@@ -176,7 +176,7 @@ static struct mp_hash identify(struct mqtt_lane *l, uint16_t packet_id,
         mp_session_wraps(&l->session, packet_id, l->dup, &l->last_id, &changed);
 
     if (changed)
-        mqtt_lane_commit(l);
+        mp_mqtt_lane_commit(l);
     mp_hasher_init(&h, &l->key);
     mp_hasher_add_u64(&h, (uint64_t)wraps << 16 | packet_id);
     mp_hasher_add(&h, from->topic);
@@ -225,8 +225,8 @@ static bool take_qos1(struct mqtt_lane *l, struct mp_input *from,
     case MP_AGAIN_CLASH:
         break;
     }
-    mqtt_conn_doom(&l->conn, "the broker reused packet id %u too early",
-                   packet_id);
+    mp_mqtt_conn_doom(&l->conn, "the broker reused packet id %u too early",
+                      packet_id);
     l->live = false;
     return false;
 }
@@ -240,14 +240,15 @@ static void read_clocks(struct mqtt_lane *l)
     l->wall_us = mp_wall_us();
 }
 
-void mqtt_input_take(struct mqtt_lane *l, const struct mosquitto_message *msg,
-                     const mosquitto_property *props)
+void mp_mqtt_input_take(struct mqtt_lane *l,
+                        const struct mosquitto_message *msg,
+                        const mosquitto_property *props)
 {
     struct mqtt *mq = l->conn.mq;
     struct props p;
     struct mp_hash hash;
     struct mp_input from = {
-        .settled = mqtt_lane_settled,
+        .settled = mp_mqtt_lane_settled,
         .owner = l,
         .type = MP_EVENT_MQTT,
         .qos = (uint8_t)msg->qos,

@@ -29,14 +29,14 @@
 
 static const char ONLINE[] = "online", OFFLINE[] = "offline";
 
-bool mqtt_lane_commit(struct mqtt_lane *l)
+bool mp_mqtt_lane_commit(struct mqtt_lane *l)
 {
     struct mp_why why = {0};
 
     if (mp_session_write(&l->session, l->conn.mq->dir_fd, l->file, &why) == 0)
         return true;
     mp_log(MP_ERROR, "mqtt", NULL, "the session is not kept: %s", why.text);
-    mqtt_conn_doom(&l->conn, "the session can't be kept: %s", why.text);
+    mp_mqtt_conn_doom(&l->conn, "the session can't be kept: %s", why.text);
     l->live = false;
     return false;
 }
@@ -87,14 +87,14 @@ static bool lane_flush(struct mqtt_lane *l)
         l->flushing = true;
         ask_for_proof(l);
     }
-    if (mosquitto_want_write(c->m)) {
-        mqtt_conn_write(c, l->gate.messages > 2);
-        if (mqtt_conn_after(c) || mosquitto_want_write(c->m))
+    if (mp_mqtt_conn_unsent(c)) {
+        mp_mqtt_conn_write(c);
+        if (mp_mqtt_conn_after(c) || mp_mqtt_conn_unsent(c))
             return false;
     }
     l->flushing = false;
     if (l->gate.messages >= MQTT_BUSY)
-        mqtt_lane_gather(l);
+        mp_mqtt_lane_gather(l);
     mp_redelivery_flushed(&l->seen);
     mp_gate_flushed(&l->gate);
     return true;
@@ -128,39 +128,40 @@ static void lane_watch(struct mqtt_lane *l)
 {
     int events = may_read(l) ? UV_READABLE : 0;
 
-    if (l->gate.state == MP_GATE_FLUSH && mosquitto_want_write(l->conn.m))
+    if (l->gate.state == MP_GATE_FLUSH && mp_mqtt_conn_unsent(&l->conn))
         events |= UV_WRITABLE;
     /* While HELD the socket stays watched until it is readable indeed: most
      * batches settle before that, and each change costs a system call. */
     if (!events && (l->gate.state == MP_GATE_HELD || l->gathering))
         return;
-    mqtt_conn_watch(&l->conn, events);
+    mp_mqtt_conn_watch(&l->conn, events);
 }
 
-void mqtt_lane_pump(struct mqtt_lane *l)
+void mp_mqtt_lane_pump(struct mqtt_lane *l)
 {
     l->dirty = false;
     if (l->conn.state != MQTT_UP || l->gathering)
         return;
     if (may_read(l))
         l->unread = !lane_read(l);
-    if (mqtt_conn_after(&l->conn))
+    if (mp_mqtt_conn_after(&l->conn))
         return;
     mp_gate_dry(&l->gate, mp_now_us());
     if (l->gate.state == MP_GATE_FLUSH)
         lane_flush(l);
     else if (l->gate.state == MP_GATE_HELD)
-        mqtt_conn_confirm(&l->conn);
+        mp_mqtt_conn_confirm(&l->conn);
     if (l->conn.state != MQTT_UP)
         return;
-    /* What a TLS library holds already, the poll doesn't see. */
-    if (l->unread && l->conn.mq->config->mqtt.tls && may_read(l))
+    /* What is read ahead, or held by a TLS library, the poll doesn't see. */
+    if (may_read(l) && (mp_mqtt_conn_unread(&l->conn) ||
+                        (l->unread && l->conn.mq->config->mqtt.tls)))
         l->dirty = true;
     /* DUP matters while something may come again, and to the first message
      * after a restart (mp_session_wraps). */
     if (l->listening && !l->seen.carried && (l->last_id || l->is_new)) {
         l->listening = false;
-        mqtt_conn_listen(&l->conn, false);
+        mp_mqtt_conn_listen(&l->conn, false);
     }
     lane_watch(l);
 }
@@ -175,7 +176,7 @@ static void on_message(struct mosquitto *m MP_UNUSED, void *obj,
 
     l->progress = true;
     if (l->live && l->conn.state == MQTT_UP)
-        mqtt_input_take(l, msg, props);
+        mp_mqtt_input_take(l, msg, props);
     l->dup = false;
 }
 
@@ -186,7 +187,7 @@ static void on_subscribe(struct mosquitto *m MP_UNUSED, void *obj, int mid,
     struct mqtt_lane *l = obj;
 
     l->progress = true;
-    mqtt_subs_answer(l, mid, n > 0 ? granted[0] : 128);
+    mp_mqtt_subs_answer(l, mid, n > 0 ? granted[0] : 128);
 }
 
 static void on_unsubscribe(struct mosquitto *m MP_UNUSED, void *obj, int mid,
@@ -198,7 +199,7 @@ static void on_unsubscribe(struct mosquitto *m MP_UNUSED, void *obj, int mid,
     if (mid == l->proof_id)
         proof_came(l);
     else
-        mqtt_subs_answer(l, mid, 0);
+        mp_mqtt_subs_answer(l, mid, 0);
 }
 
 /* "Client ID received PUBLISH (d1, q1, ...", just before on_message. */
@@ -254,15 +255,15 @@ static void lane_up(struct mqtt_conn *c, bool session)
         l->last_id = 0;
         /* On disk before SUBSCRIBE leaves: no message of the new session may
          * be taken for one of the old. */
-        if (!mqtt_lane_commit(l))
+        if (!mp_mqtt_lane_commit(l))
             return;
     }
     set_key(l);
     mp_log(MP_DEBUG, "mqtt", NULL, "connected as '%s', MQTT %s, session %s",
            c->client_id, c->version == MQTT_PROTOCOL_V5 ? "5" : "3.1.1",
            l->is_new ? "new" : "resumed");
-    mqtt_subs_want(l);
-    mqtt_subs_send(l);
+    mp_mqtt_subs_want(l);
+    mp_mqtt_subs_send(l);
     say_status(l, ONLINE);
 }
 
@@ -280,16 +281,16 @@ static void lane_ready(struct mqtt_conn *c, int events MP_UNUSED)
     struct mqtt_lane *l = (struct mqtt_lane *)c;
 
     if (l->gathering || (l->gate.state == MP_GATE_HELD && !may_read(l)))
-        mqtt_conn_watch(c, UV_DISCONNECT);
+        mp_mqtt_conn_watch(c, UV_DISCONNECT);
     else
-        mqtt_lane_pump(l);
+        mp_mqtt_lane_pump(l);
 }
 
 static void lane_free(struct mqtt_lane *l)
 {
     mp_redelivery_fini(&l->seen);
     mp_session_fini(&l->session);
-    mqtt_subs_forget(l);
+    mp_mqtt_subs_forget(l);
     free(l->name);
     free(l->file);
     free(l);
@@ -299,8 +300,8 @@ static void lane_ended(struct mqtt_conn *c)
 {
     struct mqtt_lane *l = (struct mqtt_lane *)c;
 
-    mqtt_lane_gone(l);
-    mqtt_conn_fini(c);
+    mp_mqtt_lane_gone(l);
+    mp_mqtt_conn_fini(c);
     l->orphan = true;
     if (!l->in_host)
         lane_free(l);
@@ -316,7 +317,7 @@ static const struct mqtt_conn_ops lane_ops = {
 
 /* ---- what the host says ---- */
 
-void mqtt_lane_settled(struct mp_input *in)
+void mp_mqtt_lane_settled(struct mp_input *in)
 {
     struct mqtt_lane *l = in->owner;
 
@@ -330,25 +331,25 @@ void mqtt_lane_settled(struct mp_input *in)
         lane_free(l);
 }
 
-void mqtt_lane_tick(struct mqtt_lane *l)
+void mp_mqtt_lane_tick(struct mqtt_lane *l)
 {
     mp_metrics.mqtt_held_us += l->gate.held_total_us;
     l->gate.held_total_us = 0;
-    mqtt_conn_tick(&l->conn);
+    mp_mqtt_conn_tick(&l->conn);
     if (l->conn.state != MQTT_UP || l->gate.state != MP_GATE_READ)
         return;
-    if (mosquitto_want_write(l->conn.m) || proof_due(l, mp_now_us()))
-        mqtt_lane_pump(l);
+    if (mp_mqtt_conn_unsent(&l->conn) || proof_due(l, mp_now_us()))
+        mp_mqtt_lane_pump(l);
 }
 
-bool mqtt_lane_idle(const struct mqtt_lane *l)
+bool mp_mqtt_lane_idle(const struct mqtt_lane *l)
 {
     if (l->conn.state != MQTT_UP)
         return true; /* the broker has what we did not acknowledge */
-    return l->gate.in_work == 0 && !mosquitto_want_write(l->conn.m);
+    return l->gate.in_work == 0 && !mp_mqtt_conn_unsent(&l->conn);
 }
 
-void mqtt_lane_close(struct mqtt_lane *l)
+void mp_mqtt_lane_close(struct mqtt_lane *l)
 {
     struct mqtt_conn *c = &l->conn;
     bool clean = c->state == MQTT_UP && l->gate.in_work == 0;
@@ -366,7 +367,7 @@ void mqtt_lane_close(struct mqtt_lane *l)
     }
     if (l->retired)
         (void)unlinkat(c->mq->dir_fd, l->file, 0);
-    mqtt_conn_end(c, clean);
+    mp_mqtt_conn_end(c, clean);
 }
 
 static void read_session(struct mqtt_lane *l)
@@ -389,13 +390,13 @@ static void set_gate(struct mqtt_lane *l)
     mp_gate_init(&l->gate, messages, (size_t)bytes, l->name != NULL);
 }
 
-struct mqtt_lane *mqtt_lane_new(struct mqtt *mq, const char *name,
-                                uint32_t number)
+struct mqtt_lane *mp_mqtt_lane_new(struct mqtt *mq, const char *name,
+                                   uint32_t number)
 {
     struct mqtt_lane *l = mp_zalloc(sizeof *l);
     struct mp_buf file;
 
-    mqtt_conn_init(&l->conn, mq, &lane_ops, name, true);
+    mp_mqtt_conn_init(&l->conn, mq, &lane_ops, name, true);
     l->number = number;
     l->name = name ? mp_strndup(name, strlen(name)) : NULL;
     mp_buf_init(&file, 256);

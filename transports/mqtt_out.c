@@ -131,9 +131,8 @@ static bool hand_over(struct mqtt_out *o, struct mp_output *out,
     return true;
 }
 
-static unsigned out_fill(struct mqtt_out *o)
+static void out_fill(struct mqtt_out *o)
 {
-    unsigned n = 0;
     struct mp_buf room;
 
     mp_buf_init(&room, 2 * UINT16_MAX + 2);
@@ -141,31 +140,28 @@ static unsigned out_fill(struct mqtt_out *o)
         if (!hand_over(o, mp_of(o->waiting.next, struct mp_output, link),
                        &room))
             break;
-        n++;
     }
     mp_buf_fini(&room);
-    return n;
 }
 
-void mqtt_out_flush(struct mqtt_out *o)
+void mp_mqtt_out_flush(struct mqtt_out *o)
 {
     struct mqtt_conn *c = &o->conn;
-    unsigned n;
 
     o->dirty = false;
     if (c->state != MQTT_UP)
         return;
-    n = out_fill(o);
-    if (mosquitto_want_write(c->m)) {
-        mqtt_conn_write(c, n > 2);
-        if (mqtt_conn_after(c))
+    out_fill(o);
+    if (mp_mqtt_conn_unsent(c)) {
+        mp_mqtt_conn_write(c);
+        if (mp_mqtt_conn_after(c))
             return;
     }
-    mqtt_conn_watch(c, UV_READABLE |
-                           (mosquitto_want_write(c->m) ? UV_WRITABLE : 0));
+    mp_mqtt_conn_watch(c, UV_READABLE |
+                              (mp_mqtt_conn_unsent(c) ? UV_WRITABLE : 0));
 }
 
-void mqtt_out_publish(struct mqtt_out *o, struct mp_output *out)
+void mp_mqtt_out_publish(struct mqtt_out *o, struct mp_output *out)
 {
     mp_list_init(&out->link);
     mp_list_append(&o->waiting, &out->link);
@@ -226,25 +222,27 @@ static void out_ready(struct mqtt_conn *c, int events)
 {
     struct mqtt_out *o = (struct mqtt_out *)c;
 
-    if (events & UV_READABLE) {
-        mosquitto_loop_read(c->m, 1);
-        mqtt_conn_confirm(c);
+    if (events & UV_READABLE || mp_mqtt_conn_unread(c)) {
+        do {
+            mosquitto_loop_read(c->m, 1);
+        } while (!c->gone && mp_mqtt_conn_unread(c));
+        mp_mqtt_conn_confirm(c);
     }
     if (events & UV_WRITABLE && !c->gone)
         o->dirty = true;
-    if (mqtt_conn_after(c))
+    if (mp_mqtt_conn_after(c))
         return;
     if (events == 0) /* just up */
-        mqtt_conn_listen(c, false);
-    mqtt_conn_watch(c, UV_READABLE |
-                           (mosquitto_want_write(c->m) ? UV_WRITABLE : 0));
+        mp_mqtt_conn_listen(c, false);
+    mp_mqtt_conn_watch(c, UV_READABLE |
+                              (mp_mqtt_conn_unsent(c) ? UV_WRITABLE : 0));
 }
 
 static void out_ended(struct mqtt_conn *c)
 {
     struct mqtt_out *o = (struct mqtt_out *)c;
 
-    mqtt_conn_fini(c);
+    mp_mqtt_conn_fini(c);
     o->conn.mq->out = NULL;
     free(o);
 }
@@ -256,23 +254,23 @@ static const struct mqtt_conn_ops out_ops = {
     .ended = out_ended,
 };
 
-struct mqtt_out *mqtt_out_new(struct mqtt *mq)
+struct mqtt_out *mp_mqtt_out_new(struct mqtt *mq)
 {
     struct mqtt_out *o = mp_zalloc(sizeof *o);
 
-    mqtt_conn_init(&o->conn, mq, &out_ops, "out", false);
+    mp_mqtt_conn_init(&o->conn, mq, &out_ops, "out", false);
     mp_list_init(&o->waiting);
     mp_list_init(&o->window);
     mosquitto_publish_v5_callback_set(o->conn.m, on_publish);
     return o;
 }
 
-bool mqtt_out_idle(const struct mqtt_out *o)
+bool mp_mqtt_out_idle(const struct mqtt_out *o)
 {
     return mp_list_empty(&o->waiting) && mp_list_empty(&o->window);
 }
 
-void mqtt_out_abandon(struct mqtt_out *o)
+void mp_mqtt_out_abandon(struct mqtt_out *o)
 {
     mp_list_each_safe (at, &o->window)
         out_done(mp_of(at, struct mp_output, link), MQTT_RC_UNSPECIFIED,

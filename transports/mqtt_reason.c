@@ -1,5 +1,5 @@
 /*
- * mqtt_reason.c - why a connection is down, as a sentence for a person.
+ * mp_mqtt_reason.c - why a connection is down, as a sentence for a person.
  *
  * There are four tellers: the broker's CONNACK, its DISCONNECT (MQTT 5 only),
  * the library's error and, behind that, errno or OpenSSL.
@@ -121,7 +121,7 @@ static void library_text(const struct mqtt_conn *c, char *text, size_t size)
     }
 }
 
-void mqtt_reason(const struct mqtt_conn *c, char *text, size_t size)
+void mp_mqtt_reason(const struct mqtt_conn *c, char *text, size_t size)
 {
     size_t len;
 

@@ -17,7 +17,7 @@
 
 #include "core/log.h"
 
-void mqtt_subs_forget(struct mqtt_lane *l)
+void mp_mqtt_subs_forget(struct mqtt_lane *l)
 {
     for (unsigned i = 0; i < l->n_wants; i++)
         free(l->wants[i].filter);
@@ -123,11 +123,11 @@ static int by_id(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-void mqtt_subs_want(struct mqtt_lane *l)
+void mp_mqtt_subs_want(struct mqtt_lane *l)
 {
     const struct mqtt *mq = l->conn.mq;
 
-    mqtt_subs_forget(l);
+    mp_mqtt_subs_forget(l);
     for (unsigned i = 0; i < mq->n_routes && !l->retired; i++)
         if (is_of(l, &mq->routes[i]))
             want_add(l, &mq->routes[i]);
@@ -141,7 +141,8 @@ void mqtt_subs_want(struct mqtt_lane *l)
     }
 }
 
-const struct mqtt_want *mqtt_subs_by_id(const struct mqtt_lane *l, uint32_t id)
+const struct mqtt_want *mp_mqtt_subs_by_id(const struct mqtt_lane *l,
+                                           uint32_t id)
 {
     struct mqtt_want key = {.id = id};
 
@@ -221,7 +222,7 @@ static bool note_changes(struct mqtt_lane *l, bool *fresh)
     return changed;
 }
 
-void mqtt_subs_send(struct mqtt_lane *l)
+void mp_mqtt_subs_send(struct mqtt_lane *l)
 {
     bool *fresh;
     bool changed;
@@ -233,7 +234,7 @@ void mqtt_subs_send(struct mqtt_lane *l)
     l->again = false;
     fresh = mp_zalloc(l->n_wants + 1);
     changed = note_changes(l, fresh);
-    if (changed && mqtt_lane_commit(l)) {
+    if (changed && mp_mqtt_lane_commit(l)) {
         for (unsigned i = 0; i < l->session.n_subs; i++)
             if (l->session.subs[i].leaving)
                 send_unsubscribe(l, &l->session.subs[i]);
@@ -250,7 +251,7 @@ void mqtt_subs_send(struct mqtt_lane *l)
         l->ready = true;
 }
 
-void mqtt_subs_answer(struct mqtt_lane *l, int packet_id, int reason)
+void mp_mqtt_subs_answer(struct mqtt_lane *l, int packet_id, int reason)
 {
     struct mp_session *s = &l->session;
 
@@ -272,10 +273,10 @@ void mqtt_subs_answer(struct mqtt_lane *l, int packet_id, int reason)
         }
         break;
     }
-    if (l->unanswered || !mqtt_lane_commit(l))
+    if (l->unanswered || !mp_mqtt_lane_commit(l))
         return;
     if (l->again)
-        mqtt_subs_send(l);
+        mp_mqtt_subs_send(l);
     else
         l->ready = true;
 }

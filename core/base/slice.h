@@ -88,7 +88,7 @@ static inline void mp_buf_put(struct mp_buf *b, const void *bytes, size_t len)
 {
     char *room = mp_buf_room(b, len);
 
-    if (!room || !len)
+    if (!room || !bytes) /* NULL only when len is 0 */
         return;
     memcpy(room, bytes, len);
     b->len += len;

@@ -16,6 +16,9 @@ while read -r file name; do
     case $name in
         mp_*) continue ;;
         main) case $file in "$build"/cli/*) continue ;; esac ;;
+        # In the C library's place, for libmosquitto: see its opening comment.
+        read | write | socketpair)
+            case $file in */transports/mqtt_io.o) continue ;; esac ;;
     esac
     say "$file: '$name' is seen by other files and does not begin with mp_"
 done < <(find "$build"/{core,luart,transports,ota,boards,cli} -name '*.o' \

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -65,6 +66,8 @@ static pid_t broker_start(struct mp_host *h, const char *more)
     if (pid == 0) {
         int null = open("/dev/null", O_RDWR);
 
+        /* A failed test must not leave it behind. */
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
         dup2(null, 1);
         dup2(null, 2);
         execlp("mosquitto", "mosquitto", "-c", path, (char *)NULL);

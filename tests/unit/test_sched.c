@@ -170,6 +170,7 @@ static void at_most_scale_max_run_at_once(void **state)
     (void)state;
     bed_init(&b);
     b.fn[0].scale_max = 1;
+    b.slot[0].waits = true;
     one = add(&b, 0, "t/1");
     two = add(&b, 0, "t/2");
     assert_ptr_equal(next(&b), one);
