@@ -90,27 +90,6 @@ static void on_turn(uv_prepare_t *h)
         uv_idle_stop(&mq->idle);
 }
 
-static void on_gathered(uv_timer_t *h)
-{
-    struct mqtt *mq = h->data;
-
-    mp_list_each (at, &mq->lanes) {
-        struct mqtt_lane *l = lane_of(at);
-
-        l->dirty |= l->gathering;
-        l->gathering = false;
-    }
-}
-
-void mp_mqtt_lane_gather(struct mqtt_lane *l)
-{
-    struct mqtt *mq = l->conn.mq;
-
-    l->gathering = true;
-    if (!uv_is_active((uv_handle_t *)&mq->gather))
-        uv_timer_start(&mq->gather, on_gathered, MQTT_GATHER_MS, 0);
-}
-
 static void on_tick(uv_timer_t *h)
 {
     struct mqtt *mq = h->data;
@@ -166,10 +145,9 @@ static int mqtt_open(struct mp_host *host, uv_loop_t *loop,
     mq->proof_topic = text_of("proof", config->mqtt.prefix, config->node, 0);
     uv_prepare_init(loop, &mq->turn);
     uv_timer_init(loop, &mq->tick);
-    uv_timer_init(loop, &mq->gather);
     uv_idle_init(loop, &mq->idle);
-    mq->turn.data = mq->gather.data = mq->tick.data = mq->idle.data = mq;
-    mq->handles = 4;
+    mq->turn.data = mq->tick.data = mq->idle.data = mq;
+    mq->handles = 3;
     uv_prepare_start(&mq->turn, on_turn);
     uv_timer_start(&mq->tick, on_tick, MQTT_TICK_MS, MQTT_TICK_MS);
     *self = mq;
@@ -344,7 +322,6 @@ static void mqtt_close(void *self, void (*finished)(void *arg), void *arg)
         mp_mqtt_lane_close(lane_of(at));
     uv_close((uv_handle_t *)&mq->turn, own_closed);
     uv_close((uv_handle_t *)&mq->tick, own_closed);
-    uv_close((uv_handle_t *)&mq->gather, own_closed);
     uv_close((uv_handle_t *)&mq->idle, own_closed);
 }
 

@@ -35,12 +35,6 @@ enum {
     MQTT_BATCH_BYTES = 4 << 20,
     /* Topic and properties of the largest packet we ask for. */
     MQTT_PACKET_EXTRA = 128 << 10,
-    /* A lane whose batch was this large or larger is busy: it lets the socket
-     * fill for MQTT_GATHER_MS before it reads on.  Many readings a batch cost
-     * a third of the processor time that few do (make bench), and a lane that
-     * is not busy waits for nothing. */
-    MQTT_BUSY = 4,
-    MQTT_GATHER_MS = 1,
     /* Acknowledgements that wait for proof before we ask for it early. */
     MQTT_PROOF_DUE = 2048,
     /* Readings of the clock are shared by this many messages of a batch. */
@@ -141,9 +135,8 @@ struct mqtt_lane {
     int64_t now_us, wall_us;
     bool unread; /* the gate stopped reading before the socket was dry */
     bool flushing;
-    bool gathering; /* lets the socket fill before it reads again */
-    bool retired;   /* no route is left: it says goodbye */
-    bool orphan;    /* freed when the host has settled its last input */
+    bool retired; /* no route is left: it says goodbye */
+    bool orphan;  /* freed when the host has settled its last input */
     unsigned in_host;
     /* the proof: a packet whose answer shows that all before was seen */
     int proof_id; /* 0: none on its way */
@@ -179,8 +172,7 @@ struct mqtt {
     bool linked, draining, closing;
     uv_prepare_t turn;
     uv_timer_t tick;
-    uv_timer_t gather; /* runs while a lane is gathering */
-    uv_idle_t idle;    /* keeps the loop from sleeping */
+    uv_idle_t idle; /* keeps the loop from sleeping */
     unsigned handles;
     void (*finished)(void *arg);
     void *finished_arg;
@@ -266,8 +258,6 @@ bool mp_mqtt_out_idle(const struct mqtt_out *o);
 void mp_mqtt_out_abandon(struct mqtt_out *o);
 
 /* ---- mqtt.c ---- */
-/* Leave the lane alone for a moment. */
-void mp_mqtt_lane_gather(struct mqtt_lane *l);
 /* One handle less; the last one ends the transport. */
 void mp_mqtt_handle_closed(struct mqtt *mq);
 void mp_mqtt_lane_gone(struct mqtt_lane *l);
