@@ -236,7 +236,25 @@ void mp_host_input(struct mp_host *h, struct mp_input *in)
     hold_start(h);
 }
 
-/* ---- 2. an invocation has ended ---- */
+/* ---- 2. its turn has come ---- */
+
+/* What is too old to be of use is dropped instead (MQTT 5, 3.3.2.3.3). */
+static bool on_start(void *arg, struct mp_invocation *inv, int64_t now_us)
+{
+    const struct mp_input *in = inv->input;
+    int64_t age_us = now_us - in->received_us;
+
+    (void)arg;
+    if (!(in->has_expiry && age_us >= in->expiry_s * MP_SECOND) &&
+        !(inv->trigger->max_age_us && age_us > inv->trigger->max_age_us))
+        return true;
+    mp_sched_stopped(&inv->slot->group->sched, inv);
+    mp_breaker_forget(&inv->slot->breaker);
+    drop(inv, MP_DROP_EXPIRED);
+    return false;
+}
+
+/* ---- 3. an invocation has ended ---- */
 
 static void dead_letter(struct mp_invocation *inv, enum mp_dead why,
                         const struct mp_outcome *out)
@@ -481,7 +499,8 @@ int mp_host_open(struct mp_host *h, uv_loop_t *loop,
                  const struct mp_config *config,
                  const struct mp_transport *mqtt, struct mp_why *why)
 {
-    struct mp_pool_user user = {on_loaded, on_done, h};
+    struct mp_pool_user user = {
+        .loaded = on_loaded, .start = on_start, .done = on_done, .arg = h};
 
     h->loop = loop;
     h->config = config;
@@ -489,7 +508,8 @@ int mp_host_open(struct mp_host *h, uv_loop_t *loop,
     mp_list_init(&h->holding);
     uv_timer_init(loop, &h->hold);
     h->hold.data = h;
-    mp_pool_open(&h->pool, loop, config->node, config->workers, &user);
+    mp_pool_open(&h->pool, loop, config->node, config->workers,
+                 config->scale_max, &user);
     mp_catalog_init(&h->catalog, &h->pool, config, on_scan_settled, h);
     if (mqtt->open(h, loop, config, &h->mqtt_self, why))
         return MP_EIO;

@@ -126,18 +126,41 @@ static bool has_room(const struct mp_process *p, int64_t cost_us)
            p->out.len - p->out_sent < MP_PIPELINE_BYTES;
 }
 
+/* Invocations at once on the whole host, waiting ones included. */
+static unsigned running(const struct mp_pool *pool)
+{
+    unsigned n = 0;
+
+    mp_list_each (at, &pool->groups)
+        n += mp_of(at, struct mp_group, link)->sched.running;
+    return n;
+}
+
 /* For mp_sched_next: is there room, and where?  arg receives the place. */
 static bool find_place(struct mp_slot *slot, void *arg)
 {
     struct mp_process **place = arg;
     struct mp_group *g = slot->group;
+    struct mp_pool *pool = g->processes[0]->pool;
 
+    if (slot->waits && running(pool) >= pool->scale_max)
+        return false;
     for (unsigned i = 0; i < g->n && i < slot->live->fn->scale_max; i++) {
         *place = g->processes[(slot->home + i) % g->n];
         if (has_room(*place, slot->cost_us))
             return true;
     }
     return false;
+}
+
+/* Whole seconds of an input's expiry that are left. */
+static uint32_t expiry_left(const struct mp_input *in)
+{
+    int64_t gone_s = (mp_now_us() - in->received_us) / MP_SECOND;
+
+    return in->has_expiry && in->expiry_s > gone_s
+               ? (uint32_t)(in->expiry_s - gone_s)
+               : 0;
 }
 
 static void send_run(struct mp_process *p, struct mp_invocation *inv)
@@ -165,7 +188,7 @@ static void send_run(struct mp_process *p, struct mp_invocation *inv)
                 .qos = in->qos,
                 .retained = in->retained,
                 .has_expiry = in->has_expiry,
-                .expiry_s = in->expiry_s,
+                .expiry_s = expiry_left(in),
                 .params = inv->params,
                 .n_params = inv->n_params,
                 .properties = in->properties,
@@ -236,6 +259,8 @@ static void dispatch_group(struct mp_pool *pool, struct mp_group *g)
     dispatch_suspect(pool, g, now_us);
     while (g->sched.queued &&
            (inv = mp_sched_next(&g->sched, now_us, find_place, &place))) {
+        if (!pool->user.start(pool->user.arg, inv, now_us))
+            continue;
         hand_over(place, inv, now_us);
         any = true;
     }
@@ -429,12 +454,14 @@ void mp_pool_on_wait(struct mp_process *p, struct mp_invocation *inv,
 /* ---- open and close ---- */
 
 void mp_pool_open(struct mp_pool *pool, uv_loop_t *loop, const char *node,
-                  unsigned workers, const struct mp_pool_user *user)
+                  unsigned workers, unsigned scale_max,
+                  const struct mp_pool_user *user)
 {
     *pool = (struct mp_pool){
         .loop = loop,
         .node = node,
         .per_group = workers,
+        .scale_max = scale_max,
         .user = *user,
     };
     mp_list_init(&pool->groups);

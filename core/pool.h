@@ -43,6 +43,8 @@ struct mp_pool_user {
     /* a version's first LOAD was answered */
     void (*loaded)(void *arg, struct mp_version *v,
                    const struct mp_loaded *loaded);
+    /* May it start now?  False: the user has ended it. */
+    bool (*start)(void *arg, struct mp_invocation *inv, int64_t now_us);
     /* An invocation has an outcome; it is the user's again.  Returns 0, or
      * MP_EPARSE when an effect doesn't parse: then it runs again as the
      * suspect and the worker ends. */
@@ -57,6 +59,7 @@ struct mp_pool {
     struct mp_link groups, versions;
     struct mp_process *by_bit[MP_WORKERS_MAX];
     unsigned per_group; /* processes of the shared group */
+    unsigned scale_max; /* invocations of functions that wait, at once */
     const char *node;
     uint64_t next_id; /* of runs and loads; only grows */
     uint32_t next_version;
@@ -67,7 +70,8 @@ struct mp_pool {
 };
 
 void mp_pool_open(struct mp_pool *pool, uv_loop_t *loop, const char *node,
-                  unsigned workers, const struct mp_pool_user *user);
+                  unsigned workers, unsigned scale_max,
+                  const struct mp_pool_user *user);
 /* Ends all workers; what they had is the user's to forget. */
 void mp_pool_close(struct mp_pool *pool);
 

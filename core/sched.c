@@ -99,7 +99,7 @@ static void key_drop(struct mp_order_key *gone)
 void mp_sched_init(struct mp_sched *s)
 {
     mp_list_init(&s->ring);
-    s->queued = 0;
+    s->queued = s->running = 0;
 }
 
 void mp_slot_init(struct mp_slot *slot, const char *name)
@@ -250,6 +250,7 @@ static struct mp_invocation *start(struct mp_sched *s, struct mp_slot *slot)
     leave_ready(s, inv);
     inv->stage = MP_RUNNING;
     slot->n_running++;
+    s->running++;
     mp_breaker_started(&slot->breaker);
     return inv;
 }
@@ -285,7 +286,7 @@ mp_sched_next(struct mp_sched *s, int64_t now_us,
 
 void mp_sched_stopped(struct mp_sched *s, struct mp_invocation *inv)
 {
-    (void)s;
+    s->running--;
     inv->slot->n_running--;
 }
 

@@ -22,6 +22,7 @@
 struct mp_sched {
     struct mp_link ring; /* slots that have ready invocations */
     unsigned queued;     /* in all */
+    unsigned running;    /* started and not stopped, in all */
 };
 
 void mp_sched_init(struct mp_sched *s);

@@ -187,6 +187,7 @@ int main(int argc, char **argv)
 
     bench.want = 300000;
     config.workers = 1;
+    config.scale_max = 1000;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0)
             json = true;

@@ -55,6 +55,12 @@ case_is "that took $took ms" [ "$took" -lt 1200 ]
 case_is "and the slow one is answered too" \
     until_true 5 grep -q 'alerts/slow 1' "$work/alerts"
 
+mosquitto_pub -p "$PORT" -q 1 -t slow/2 -m x
+mosquitto_pub -V 5 -p "$PORT" -q 1 -t slow/2 -m y \
+    -D publish message-expiry-interval 1
+case_is "what has expired while it waited is dropped and told" \
+    until_true 5 logged 'slow@0.0.0/in: dropped: expired'
+
 status() { mosquitto_sub -p "$PORT" -C 1 -W 3 -t 'moonpool/+/status'; }
 case_is "it says online, retained" [ "$(status)" = online ]
 

@@ -9,7 +9,7 @@ work=$(mktemp -d)
 trap 'end_all; rm -rf "$work"' EXIT
 
 logged() { grep -q "$1" "$work/log"; }
-alerts() { [ "$(wc -l <"$work/alerts")" -ge "$1" ]; }
+alerts() { [ "$(grep -c "alerts/d" "$work/alerts")" -ge "$1" ]; }
 pub() { mosquitto_pub -p "$PORT" -q 1 -t "$1" -m "$2"; }
 # A counter from SIGUSR1, summed over its labels that match.
 counter() {
@@ -26,9 +26,19 @@ counter_is() { [ "$(counter "$1")" -eq "$2" ]; }
 
 start_broker "$work/broker" "max_queued_messages 0" || exit 1
 start SUB mosquitto_sub -p "$PORT" -q 1 -v -t 'alerts/#' >"$work/alerts"
-start HOST "$BUILD/moonpool-host" --functions examples --data "$work/data" \
+mkdir -p "$work/f/apart"
+cp -r examples/* "$work/f/"
+printf '[function]\nname = apart\n[trigger in]\nmqtt = apart\n[scale]\nisolation = worker\n[grant]\npublish = alerts/apart\n' \
+    >"$work/f/apart/function.conf"
+echo 'return function(e) require "moonpool".publish("alerts/apart", e.data) end' \
+    >"$work/f/apart/main.lua"
+start HOST "$BUILD/moonpool-host" --functions "$work/f" --data "$work/data" \
     --mqtt "$URL" --workers 2 2>"$work/log"
 until_true 20 logged 'host: ready' || { cat "$work/log"; exit 1; }
+case_is "isolation = worker has a process of its own" \
+    [ "$(pgrep -c -P "$HOST")" -eq 3 ]
+pub apart mine
+case_is "and answers" until_true 5 grep -q 'alerts/apart mine' "$work/alerts"
 
 # Good readings all the while, bad requests in between.
 (for ((n = 1; n <= 400; n++)); do
