@@ -26,8 +26,10 @@ void mp_process_spawn(struct mp_process *p)
     struct mp_pool *pool = p->pool;
     struct mp_why why;
 
-    if (mp_process_start(p, pool->loop, &why) == 0)
+    if (mp_process_start(p, pool->loop, &why) == 0) {
+        pool->no_start_said = false;
         return;
+    }
     if (!pool->no_start_said)
         mp_log(MP_ERROR, "pool", NULL, "%s; trying again each second",
                why.text);
@@ -340,7 +342,7 @@ void mp_invocation_leave(struct mp_invocation *inv)
 void mp_pool_suspect(struct mp_group *g, struct mp_invocation *inv)
 {
     inv->suspect = true;
-    inv->stage = MP_QUEUED;
+    inv->stage = MP_RUNNING; /* handed over, as far as others can see */
     mp_list_append(&g->suspects, &inv->link);
 }
 
@@ -352,6 +354,7 @@ void mp_pool_put_back(struct mp_process *p, struct mp_invocation *inv)
         return;
     }
     mp_sched_stopped(&p->group->sched, inv);
+    mp_breaker_forget(&inv->slot->breaker); /* it may have been the probe */
     mp_pool_again(p->pool, inv);
 }
 
