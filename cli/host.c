@@ -29,6 +29,8 @@
 #define DRAIN_US (4 * MP_SECOND)
 /* How long `ready` waits for a broker that doesn't answer. */
 enum { READY_WAIT_MS = 2000 };
+/* And how long, at the end, connections may take to close. */
+enum { GIVE_UP_MS = 700 };
 
 static struct {
     struct mp_run_flags flags;
@@ -50,6 +52,13 @@ static void say(struct mp_report *r, bool warning, const char *text)
 
 /* ---- ready ---- */
 
+static const char *ready_text(unsigned live)
+{
+    if (!live)
+        return ", but no function is loaded: there is nothing to connect for";
+    return me.link_up ? "" : ", waiting for the broker";
+}
+
 static void say_ready(void)
 {
     unsigned triggers, live = mp_catalog_live(&me.host.catalog, &triggers);
@@ -62,9 +71,9 @@ static void say_ready(void)
                      MP_NUM("workers", mp_pool_processes(&me.host.pool)),
                      MP_NUM("failed", me.host.catalog.failed),
                      MP_NUM("in_ms", (mp_now_us() - me.start_us) / 1000)),
-           "ready%s", me.link_up ? "" : ", waiting for the broker");
+           "ready%s", ready_text(live));
     snprintf(status, sizeof status, "READY=1\nSTATUS=%u functions%s", live,
-             me.link_up ? "" : ", waiting for the broker");
+             ready_text(live));
     mp_notify(status);
 }
 
@@ -121,12 +130,21 @@ static void on_closed(void *arg)
     uv_walk(&me.loop, close_all_handles, NULL);
 }
 
+/* A name server that doesn't answer can't be interrupted, and needn't be. */
+static void on_give_up(uv_timer_t *timer)
+{
+    (void)timer;
+    mp_log(MP_INFO, "host", NULL, "stopped");
+    _exit(MP_EXIT_DONE);
+}
+
 static void finish(void)
 {
     uv_timer_stop(&me.drain);
     if (me.host.parked)
         mp_log(MP_WARN, "host", MP_FIELDS(MP_NUM("events", me.host.parked)),
                "stopping with events that wait in memory; they are lost");
+    uv_timer_start(&me.late, on_give_up, GIVE_UP_MS, 0);
     mp_host_close(&me.host, on_closed, NULL);
 }
 
@@ -161,8 +179,15 @@ static void rescan(void)
 
 static void on_hup(uv_signal_t *handle, int number)
 {
+    struct stat st;
+
     (void)handle;
     (void)number;
+    if (me.flags.overrides.config && !stat(me.flags.overrides.config, &st) &&
+        st.st_mtime > mp_metrics.start_us / MP_SECOND)
+        mp_log(MP_WARN, "host", NULL,
+               "%s has changed; that takes effect at the next start",
+               me.flags.overrides.config);
     rescan();
 }
 
@@ -257,6 +282,13 @@ int main(int argc, char **argv)
     if (mp_config_read(&me.config, &me.flags.overrides, &report))
         return MP_EXIT_NO;
     mp_log_open(me.config.log_format, me.config.log_level);
+    if (access(me.config.functions, R_OK | X_OK)) {
+        mp_why_errno(&why,
+                     "the directory of functions %s; name another with "
+                     "--functions",
+                     me.config.functions);
+        return fail(&why);
+    }
     if (lock_data(&why))
         return fail(&why);
     uv_loop_init(&me.loop);

@@ -315,6 +315,7 @@ static uint64_t put_load(struct mp_solo *s)
         .version = mp_slice_str(fn->version),
         .node = mp_slice_str(s->node),
         .timezone = mp_slice_str(fn->timezone),
+        .prefix = MP_S("moonpool"),
         .memory = fn->memory,
         .outputs = fn->outputs,
         .output_bytes = fn->output_bytes,

@@ -37,7 +37,6 @@ static struct {
     uv_fs_event_t root;
     uv_timer_t silence;
     struct mp_link dirs;
-    uv_process_t test;
     struct dir *testing;
 } watch;
 
@@ -135,7 +134,7 @@ static void on_tested(uv_process_t *process, int64_t status, int signal_number)
 {
     struct dir *d = watch.testing;
 
-    uv_close((uv_handle_t *)process, NULL);
+    uv_close((uv_handle_t *)process, free_handle);
     watch.testing = NULL;
     d->failing = status || signal_number;
     if (d->failing)
@@ -172,15 +171,16 @@ static bool test_start(struct dir *d)
         .stdio = io,
         .stdio_count = 3,
     };
+    uv_process_t *test = mp_zalloc(sizeof *test);
     int rc;
 
     snprintf(program, sizeof program, "%s", moonpool());
-    rc = uv_spawn(watch.loop, &watch.test, &options);
+    rc = uv_spawn(watch.loop, test, &options);
     if (rc == 0)
         return true;
     mp_log(MP_WARN, "watch", NULL, "can't run the tests of %s: %s", d->path,
            uv_strerror(rc));
-    uv_close((uv_handle_t *)&watch.test, NULL);
+    uv_close((uv_handle_t *)test, free_handle);
     return false;
 }
 

@@ -41,6 +41,18 @@ void mp_catalog_fini(struct mp_catalog *c)
     }
 }
 
+/* The function that was read from a directory, whatever it is called. */
+static struct mp_slot *find_path(struct mp_catalog *c, const char *path)
+{
+    mp_list_each (at, &c->slots) {
+        struct mp_slot *slot = mp_of(at, struct mp_slot, link);
+
+        if (slot->live && strcmp(slot->live->fn->path, path) == 0)
+            return slot;
+    }
+    return NULL;
+}
+
 static struct mp_slot *find(struct mp_catalog *c, const char *name)
 {
     mp_list_each (at, &c->slots) {
@@ -113,6 +125,9 @@ static void consider(struct mp_catalog *c, struct mp_function *fn)
         return;
     slot->seen = true;
     slot->gone = false;
+    if (slot->live && slot->live->fn->own_worker != fn->own_worker)
+        mp_log(MP_WARN, slot->name, NULL,
+               "scale.isolation takes effect at the next start of the host");
     if (is_same(slot->live, fn) || is_same(slot->next, fn))
         return;
     if (slot->next) /* a newer save overtakes one that is still loading */
@@ -142,7 +157,7 @@ static void read_one(struct mp_catalog *c, const char *path)
 
     if (!c->holds || !c->holds(path))
         fn = mp_function_read(path, c->config->node, &report);
-    slot = find(c, fn ? fn->name : name);
+    slot = fn ? find(c, fn->name) : find_path(c, path);
     if (fn) {
         consider(c, fn);
         mp_function_unref(fn);

@@ -35,8 +35,11 @@ static void subject_of(char *text, size_t size, const struct mp_function *fn,
 
 static void say_held(struct mp_slot *slot, const struct mp_function *fn)
 {
-    if (!slot->log_held)
+    int64_t now_us = mp_now_us();
+
+    if (!slot->log_held || now_us - slot->log_said_us < MP_SECOND)
         return;
+    slot->log_said_us = now_us;
     mp_log(MP_INFO, fn->name, MP_FIELDS(MP_NUM("lines", slot->log_held)),
            "held back by [log] rate");
     slot->log_held = 0;
@@ -57,6 +60,22 @@ void mp_fnlog(struct mp_slot *slot, const struct mp_function *fn,
     va_end(args);
     subject_of(subject, sizeof subject, fn, trigger);
     mp_log(level, subject, fields, "%s", message);
+}
+
+/* Each line costs the worker's bookkeeping 16 bytes at least. */
+int mp_fnlog_check(const struct mp_function *fn, uint32_t n_logs,
+                   struct mp_slice logs)
+{
+    struct mp_reader r = mp_reader(logs);
+    struct mp_pair pairs[MP_PAIRS_MAX];
+    struct mp_log_line line;
+
+    if (n_logs > fn->log_bytes / 16 + 1)
+        return MP_EPARSE;
+    for (uint32_t i = 0; i < n_logs; i++)
+        if (mp_read_log(&r, &line, pairs))
+            return MP_EPARSE;
+    return r.at == r.end ? 0 : MP_EPARSE;
 }
 
 void mp_fnlog_lines(struct mp_slot *slot, const struct mp_function *fn,

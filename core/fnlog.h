@@ -21,7 +21,11 @@ void mp_fnlog(struct mp_slot *slot, const struct mp_function *fn,
               const struct mp_trigger *trigger, enum mp_level level,
               const struct mp_field *fields, const char *fmt, ...);
 
-/* The lines of an outcome; event: its id, or NULL. */
+/* Are an outcome's lines well formed and within log_bytes? */
+MP_MUST int mp_fnlog_check(const struct mp_function *fn, uint32_t n_logs,
+                           struct mp_slice logs);
+
+/* The lines of an outcome that was checked; event: its id, or NULL. */
 void mp_fnlog_lines(struct mp_slot *slot, const struct mp_function *fn,
                     const struct mp_trigger *trigger,
                     const struct mp_slice *event, uint32_t n_logs,

@@ -13,6 +13,8 @@
 #include "core/fnlog.h"
 #include "core/outputs.h"
 
+#define HOLD_AGAIN_US (5 * MP_MS)
+
 /* ---- holding and letting go ---- */
 
 static void settle(struct mp_input *in)
@@ -75,8 +77,8 @@ static void drop(struct mp_invocation *inv, enum mp_drop why)
 
 /*
  * The host takes the event over: its input may be acknowledged.  False: past
- * the function's limit.  (One that runs or is sent is past refusing; there
- * are at most scale.max of those.)
+ * the function's limit.  (One that is in a worker is past refusing, and there
+ * are few of those.)
  */
 static bool park(struct mp_invocation *inv, enum mp_parked why)
 {
@@ -85,8 +87,8 @@ static bool park(struct mp_invocation *inv, enum mp_parked why)
 
     if (inv->parked)
         return true;
-    if (slot->n_parked >= inv->routed->fn->queue &&
-        (inv->stage == MP_QUEUED || inv->stage == MP_DELAYED))
+    if (slot->n_parked >= inv->routed->fn->queue && inv->stage != MP_RUNNING &&
+        inv->stage != MP_WAITING)
         return false;
     inv->parked = true;
     slot->n_parked++;
@@ -107,24 +109,30 @@ static void hold_start(struct mp_host *h)
         return;
     first = mp_of(h->holding.next, struct mp_invocation, holding);
     wait_us = first->input->received_us + h->config->mqtt.hold_us - mp_now_us();
-    uv_timer_start(&h->hold, on_hold,
-                   wait_us > 0 ? (uint64_t)(wait_us + 999) / 1000 : 0, 0);
+    if (wait_us < HOLD_AGAIN_US) /* some that are overdue must go on holding */
+        wait_us = HOLD_AGAIN_US;
+    uv_timer_start(&h->hold, on_hold, (uint64_t)(wait_us + 999) / 1000, 0);
 }
 
-/* Park what has held its input back for too long. */
+/*
+ * Park what has held its input back for too long.  Not while the host stops:
+ * the broker keeps it better than memory.  One whose outputs wait for their
+ * confirmation, past the limit, goes on holding, and with it its lane.
+ */
 static void on_hold(uv_timer_t *timer)
 {
     struct mp_host *h = timer->data;
     int64_t since_us = mp_now_us() - h->config->mqtt.hold_us;
 
-    while (!mp_list_empty(&h->holding)) {
-        struct mp_invocation *inv =
-            mp_of(h->holding.next, struct mp_invocation, holding);
+    if (h->draining)
+        return;
+    mp_list_each_safe (at, &h->holding) {
+        struct mp_invocation *inv = mp_of(at, struct mp_invocation, holding);
+        bool sending = inv->stage == MP_SENDING;
 
         if (inv->input->received_us > since_us)
             break;
-        if (park(inv,
-                 inv->stage == MP_SENDING ? MP_PARKED_OUTPUT : MP_PARKED_SLOW))
+        if (park(inv, sending ? MP_PARKED_OUTPUT : MP_PARKED_SLOW) || sending)
             continue;
         mp_sched_remove(&inv->slot->group->sched, inv);
         drop(inv, MP_DROP_QUEUE_FULL);
@@ -159,7 +167,7 @@ static struct mp_invocation *invocation_new(struct mp_host *h,
     inv->attempt = 1;
     inv->holds_ack = true;
     in->open++;
-    if (in->qos > 0)
+    if (in->qos > 0 && in->lane == 0)
         mp_list_append(&h->holding, &inv->holding);
     inv->n_params = n_params;
     memcpy(inv->params, params, n_params * sizeof(struct mp_pair));
@@ -183,12 +191,20 @@ static void queue(struct mp_host *h, struct mp_invocation *inv)
 {
     const struct mp_function *fn = inv->routed->fn;
 
+    uint64_t bytes = mp_invocation_bytes(inv);
+    bool oldest = fn->overflow_oldest || inv->input->qos == 0;
+
     inv->stage = MP_QUEUED;
-    if (!mp_sched_has_room(inv->slot, mp_invocation_bytes(inv)) &&
-        !((fn->overflow_oldest || inv->input->qos == 0) && drop_oldest(inv))) {
-        drop(inv, MP_DROP_QUEUE_FULL);
+    /* A lane of its own is bounded by its window and holds the broker back. */
+    if (inv->input->lane && inv->input->qos > 0) {
+        mp_pool_add(&h->pool, inv);
         return;
     }
+    while (!mp_sched_has_room(inv->slot, bytes))
+        if (!oldest || !drop_oldest(inv)) {
+            drop(inv, MP_DROP_QUEUE_FULL);
+            return;
+        }
     mp_pool_add(&h->pool, inv);
     if (inv->slot->breaker.state != MP_BREAKER_CLOSED) {
         inv->slot->breaker.held_back++;
@@ -245,6 +261,11 @@ static bool on_start(void *arg, struct mp_invocation *inv, int64_t now_us)
     int64_t age_us = now_us - in->received_us;
 
     (void)arg;
+    if (!inv->slot->live) { /* the function was removed */
+        mp_sched_stopped(&inv->slot->group->sched, inv);
+        drop(inv, MP_DROP_NO_MATCH);
+        return false;
+    }
     if (!(in->has_expiry && age_us >= in->expiry_s * MP_SECOND) &&
         !(inv->trigger->max_age_us && age_us > inv->trigger->max_age_us))
         return true;
@@ -282,9 +303,7 @@ static void on_delay_over(uv_timer_t *timer)
 
     uv_close((uv_handle_t *)timer, (uv_close_cb)(void (*)(void))free);
     inv->timer = NULL;
-    if (!inv->slot->live)
-        drop(inv, MP_DROP_NO_MATCH);
-    else if (inv->order)
+    if (inv->order)
         mp_pool_again(&h->pool, inv);
     else
         mp_pool_add(&h->pool, inv);
@@ -317,11 +336,27 @@ static bool may_do_better(const struct mp_invocation *inv,
            (fn->retry_max_age_us == 0 || age_us < fn->retry_max_age_us);
 }
 
+/* The host stops and this one is not done: never acknowledged, the broker
+ * will send it again. */
+static void abandon(struct mp_invocation *inv)
+{
+    struct mp_host *h = host_of(inv);
+
+    h->abandoned = true;
+    inv->holds_ack = false;
+    mp_list_unlink(&inv->holding);
+    end(inv);
+}
+
 static bool retry(struct mp_invocation *inv, const struct mp_outcome *out)
 {
     struct mp_host *h = host_of(inv);
     int64_t delay_us = backoff_us(inv, out);
 
+    if (h->draining && inv->holds_ack) {
+        abandon(inv);
+        return true;
+    }
     inv->stage = MP_DELAYED;
     if (!park(inv, MP_PARKED_RETRY))
         return false;
@@ -371,6 +406,10 @@ static void on_output_done(struct mp_output *o, unsigned reason,
 {
     struct mp_invocation *inv = o->owner;
 
+    if (host_of(inv)->closing) { /* not sent: its input stays unsettled */
+        mp_output_free(o);
+        return;
+    }
     if (reason) {
         inv->slot->metrics.dead[MP_DEAD_OUTPUT]++;
         mp_fnlog(inv->slot, inv->version->fn, inv->trigger, MP_ERROR,
@@ -434,6 +473,8 @@ static int on_done(void *arg, struct mp_invocation *inv,
     if (out->kind == MP_OUT_OK &&
         mp_outputs_check(inv->version->fn, prefix, out))
         return MP_EPARSE;
+    if (mp_fnlog_check(inv->version->fn, out->n_logs, out->logs))
+        return MP_EPARSE;
     mp_sched_stopped(&slot->group->sched, inv);
     slot->metrics.invocations[out->kind]++;
     if (out->n_logs || out->logs_cut)
@@ -460,27 +501,12 @@ static void on_loaded(void *arg, struct mp_version *v,
     mp_catalog_loaded(&h->catalog, v, loaded);
 }
 
-/* What waits for a function that was removed has nowhere to go. */
-static void drop_orphans(struct mp_host *h)
-{
-    mp_list_each (at, &h->catalog.slots) {
-        struct mp_slot *slot = mp_of(at, struct mp_slot, link);
-        struct mp_invocation *inv;
-
-        while (!slot->live && (inv = mp_sched_oldest(slot))) {
-            mp_sched_remove(&slot->group->sched, inv);
-            drop(inv, MP_DROP_NO_MATCH);
-        }
-    }
-}
-
 static void on_scan_settled(void *arg, bool changed)
 {
     struct mp_host *h = arg;
     struct mp_router old = h->router;
 
     if (changed) {
-        drop_orphans(h);
         mp_router_build(&h->router, &h->catalog.slots);
         h->mqtt->route(h->mqtt_self, h->router.routes, h->router.n_routes);
         mp_router_fini(&old, &h->pool);
@@ -510,6 +536,7 @@ int mp_host_open(struct mp_host *h, uv_loop_t *loop,
     h->hold.data = h;
     mp_pool_open(&h->pool, loop, config->node, config->workers,
                  config->scale_max, &user);
+    h->pool.prefix = config->mqtt.prefix;
     mp_catalog_init(&h->catalog, &h->pool, config, on_scan_settled, h);
     if (mqtt->open(h, loop, config, &h->mqtt_self, why))
         return MP_EIO;
@@ -525,11 +552,12 @@ void mp_host_drain(struct mp_host *h)
 
 bool mp_host_is_idle(struct mp_host *h)
 {
-    return h->open == 0 && h->mqtt->idle(h->mqtt_self);
+    return h->open == 0 && (h->abandoned || h->mqtt->idle(h->mqtt_self));
 }
 
 void mp_host_close(struct mp_host *h, void (*finished)(void *arg), void *arg)
 {
+    h->closing = true;
     uv_close((uv_handle_t *)&h->hold, NULL);
     mp_pool_close(&h->pool);
     h->mqtt->close(h->mqtt_self, finished, arg);

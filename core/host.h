@@ -31,8 +31,8 @@ struct mp_host {
     uv_timer_t hold;        /* when the first of them has held long enough */
     unsigned open;          /* invocations that have not ended */
     unsigned parked;        /* of these, taken over */
-    uint64_t no_match_said;
-    bool draining;
+    bool draining, closing;
+    bool abandoned; /* an input is left to the broker: lanes stay unsettled */
     void (*on_settled)(void *arg, bool changed); /* a scan is settled */
     void (*on_link)(void *arg, bool up);
     void *arg;

@@ -58,11 +58,11 @@ struct mp_slot {
     unsigned n_running;   /* handed to a worker and not done */
     unsigned n_suspended; /* of these, waiting instances */
     bool waits;           /* its live version has been seen to wait */
-    unsigned n_sending;   /* parked outputs that are not confirmed */
     int64_t deficit_us;   /* what it may still use this round */
     int64_t cost_us;      /* moving average of a run */
     /* log: a token bucket */
     int64_t log_full_us; /* when the bucket will be full */
+    int64_t log_said_us; /* when lines were last said to be held back */
     uint64_t log_held;   /* lines held back since the last one */
     bool gone;           /* its directory is no longer there */
     bool seen;           /* while the directory is read */

@@ -1,16 +1,25 @@
 /*
  * log.c - makes the line and writes it in one go.
+ *
+ * Much of a line comes from functions and devices, so nothing in it may end
+ * it early, pass for another field or be too long.  A text line is cut at the
+ * piece that doesn't fit, a JSON line goes without that field, and the end,
+ * which isn't in the buffer, always comes.
  */
 #include "core/log.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "core/base/clock.h"
 #include "core/base/json.h"
+#include "core/base/text.h"
 #include "core/base/utf8.h"
+
+enum { LINE_MAX_BYTES = 32 << 10, FIELD_MAX = 4096 };
 
 static struct {
     enum mp_log_format format;
@@ -77,10 +86,24 @@ static bool is_word(struct mp_slice s)
     return s.len > 0;
 }
 
+/* What could end a name becomes '_'. */
+static void put_name(struct mp_buf *b, const char *name)
+{
+    for (; *name; name++) {
+        char c = *name;
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                     (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
+
+        mp_buf_put(b, plain ? name : "_", 1);
+    }
+}
+
 static void put_text_field(struct mp_buf *b, const struct mp_field *f)
 {
     if (!f->is_text) {
-        mp_buf_printf(b, " %s=%lld", f->name, (long long)f->number);
+        mp_buf_put(b, " ", 1);
+        put_name(b, f->name);
+        mp_buf_printf(b, "=%lld", (long long)f->number);
     } else if (strcmp(f->name, "traceback") == 0) {
         const char *line = f->text.ptr, *end = f->text.ptr + f->text.len;
 
@@ -94,12 +117,14 @@ static void put_text_field(struct mp_buf *b, const struct mp_field *f)
             mp_put_escaped(b, mp_slice(line, len), 400);
             line = stop ? stop + 1 : end;
         }
-    } else if (is_word(f->text)) {
-        mp_buf_printf(b, " %s=%.*s", f->name, MP_FMT(f->text));
     } else {
-        mp_buf_printf(b, " %s=\"", f->name);
+        bool word = is_word(f->text);
+
+        mp_buf_put(b, " ", 1);
+        put_name(b, f->name);
+        mp_buf_put(b, "=\"", word ? 1 : 2);
         mp_put_escaped(b, f->text, 1024);
-        mp_buf_put(b, "\"", 1);
+        mp_buf_put(b, "\"", word ? 0 : 1);
     }
 }
 
@@ -128,7 +153,24 @@ static void put_text(struct mp_buf *b, enum mp_level level, const char *subject,
     }
     for (; fields && fields->name; fields++)
         put_text_field(b, fields);
-    mp_buf_put(b, "\n", 1);
+}
+
+/* The whole field or nothing of it. */
+static void put_json_field(struct mp_buf *b, const struct mp_field *f)
+{
+    size_t mark = b->len;
+
+    mp_buf_put(b, ",\"", 2);
+    put_name(b, f->name);
+    mp_buf_put(b, "\":", 2);
+    if (f->is_text)
+        mp_json_put_string(b, mp_cut(f->text, FIELD_MAX));
+    else
+        mp_buf_printf(b, "%lld", (long long)f->number);
+    if (b->full) {
+        b->len = mark;
+        b->full = false;
+    }
 }
 
 static void put_json(struct mp_buf *b, enum mp_level level, const char *subject,
@@ -139,27 +181,20 @@ static void put_json(struct mp_buf *b, enum mp_level level, const char *subject,
     mp_time_text(mp_wall_us(), time);
     mp_buf_printf(b, "{\"time\":\"%s\",\"level\":\"%s\",\"subject\":", time,
                   mp_level_name(level));
-    mp_json_put_string(b, mp_slice_str(subject));
+    mp_json_put_string(b, mp_cut(mp_slice_str(subject), 256));
     mp_buf_slice(b, MP_S(",\"message\":"));
     mp_json_put_string(b, message);
-    for (; fields && fields->name; fields++) {
-        mp_buf_put(b, ",", 1);
-        mp_json_put_string(b, mp_slice_str(fields->name));
-        mp_buf_put(b, ":", 1);
-        if (fields->is_text)
-            mp_json_put_string(b, fields->text);
-        else
-            mp_buf_printf(b, "%lld", (long long)fields->number);
-    }
-    mp_buf_slice(b, MP_S("}\n"));
+    for (; fields && fields->name; fields++)
+        put_json_field(b, fields);
 }
 
 void mp_log(enum mp_level level, const char *subject,
             const struct mp_field *fields, const char *fmt, ...)
 {
-    static struct mp_buf line = {.max = 32 << 10};
+    static struct mp_buf line = {.max = LINE_MAX_BYTES - 2};
     char message[2048];
-    struct mp_slice text;
+    struct mp_slice text, end;
+    struct iovec parts[2];
     va_list args;
     ssize_t sent;
 
@@ -174,9 +209,12 @@ void mp_log(enum mp_level level, const char *subject,
         put_json(&line, level, subject, fields, text);
     else
         put_text(&line, level, subject, fields, text);
+    end = log_to.format == MP_LOG_JSON ? MP_S("}\n") : MP_S("\n");
+    parts[0] = (struct iovec){line.ptr, line.len};
+    parts[1] = (struct iovec){(char *)(uintptr_t)end.ptr, end.len};
     if (log_to.before)
         log_to.before();
-    sent = write(STDERR_FILENO, line.ptr, line.len);
+    sent = writev(STDERR_FILENO, parts, 2);
     (void)sent; /* a line that can't be written is lost */
     if (log_to.after)
         log_to.after();

@@ -145,6 +145,8 @@ static bool find_place(struct mp_slot *slot, void *arg)
     struct mp_group *g = slot->group;
     struct mp_pool *pool = g->processes[0]->pool;
 
+    if (!slot->live)
+        return true; /* user.start will drop it */
     if (slot->waits && running(pool) >= pool->scale_max)
         return false;
     for (unsigned i = 0; i < g->n && i < slot->live->fn->scale_max; i++) {
@@ -220,6 +222,7 @@ static void hand_over(struct mp_process *p, struct mp_invocation *inv,
     inv->cost_us = inv->slot->cost_us;
     inv->resumed = inv->late = false;
     inv->spent_us = 0;
+    mp_process_expect(p, now_us);
     p->n_inflight++;
     p->cost_us += inv->cost_us;
     mp_list_append(&p->inflight, &inv->link);
@@ -234,13 +237,14 @@ static void dispatch_suspect(struct mp_pool *pool, struct mp_group *g,
 {
     struct mp_invocation *inv;
 
-    if (mp_list_empty(&g->suspects) || g->solo)
+    if (mp_list_empty(&g->suspects) || g->solo || now_us < pool->next_start_us)
         return;
     g->solo = process_new(pool, g);
     if (!g->solo || !g->solo->poll) {
         if (g->solo)
             mp_process_free(g->solo);
-        g->solo = NULL; /* the retry timer comes back to it */
+        g->solo = NULL;
+        mp_pool_retry_soon(pool);
         return;
     }
     g->solo->solo = true;
@@ -299,6 +303,7 @@ static void on_retry(uv_timer_t *timer)
 
 void mp_pool_retry_soon(struct mp_pool *pool)
 {
+    pool->next_start_us = mp_now_us() + MP_SECOND;
     uv_timer_start(&pool->retry, on_retry, 1000, 0);
 }
 
@@ -331,6 +336,7 @@ void mp_invocation_leave(struct mp_invocation *inv)
 {
     struct mp_process *p = inv->process;
 
+    p->heard_us = mp_now_us();
     if (inv->stage == MP_RUNNING) {
         p->n_inflight--;
         p->cost_us -= inv->cost_us;
@@ -368,12 +374,16 @@ void mp_pool_on_done(struct mp_process *p, struct mp_invocation *inv,
      * and only its own function's turns depend on it. */
     slot->cost_us = (7 * slot->cost_us + took_us) / 8 + 1;
     mp_invocation_leave(inv);
+    p->retire = p->solo;
+    if (!(inv->version->loaded_in >> p->bit & 1)) {
+        mp_pool_put_back(p, inv); /* it did not load here: later, elsewhere */
+        return;
+    }
     mp_hist_add(&slot->metrics.start_warm, out->copy_ns);
     mp_hist_add(&slot->metrics.run, out->run_ns);
-    p->retire = p->solo;
     if (p->pool->user.done(p->pool->user.arg, inv, out)) {
         p->bad = true;
-        mp_pool_suspect(p->group, inv);
+        mp_pool_blame(p, inv, "the worker sent what it must not send");
     }
 }
 
@@ -403,6 +413,8 @@ static void on_wait_over(uv_timer_t *timer)
     };
 
     mp_invocation_wake(inv);
+    if (p->pool->stopping)
+        return;
     mp_list_unlink(&inv->link);
     inv->slot->n_suspended--;
     if (inv->late) {
@@ -412,6 +424,7 @@ static void on_wait_over(uv_timer_t *timer)
         (void)p->pool->user.done(p->pool->user.arg, inv, &late);
     } else {
         mp_wire_resume(&p->out, &(struct mp_resume){.run = inv->run});
+        mp_process_expect(p, mp_now_us());
         inv->stage = MP_RUNNING;
         inv->resumed = true;
         p->n_inflight++;
@@ -433,6 +446,7 @@ void mp_pool_on_wait(struct mp_process *p, struct mp_invocation *inv,
     inv->slot->waits = true;
     if (inv->slot->n_suspended >= inv->version->fn->scale_max) {
         mp_wire_cancel(&p->out, inv->run); /* one too many: later, anew */
+        p->retire = p->solo;
         mp_pool_put_back(p, inv);
         return;
     }

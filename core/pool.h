@@ -60,13 +60,14 @@ struct mp_pool {
     struct mp_process *by_bit[MP_WORKERS_MAX];
     unsigned per_group; /* processes of the shared group */
     unsigned scale_max; /* invocations of functions that wait, at once */
-    const char *node;
+    const char *node, *prefix;
     uint64_t next_id; /* of runs and loads; only grows */
     uint32_t next_version;
     uv_prepare_t prepare; /* dispatches once a loop turn */
     uv_timer_t watch, retry;
+    int64_t idle_looked_us; /* at workers that have nothing to do */
+    int64_t next_start_us;  /* no solo process before, after a failure */
     bool watching, stopping, no_start_said;
-    bool parked_only; /* draining: start only what was acknowledged */
 };
 
 void mp_pool_open(struct mp_pool *pool, uv_loop_t *loop, const char *node,

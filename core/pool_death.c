@@ -42,17 +42,15 @@ static void describe_death(int status, bool deadline, char *text, size_t size)
                  WEXITSTATUS(status));
 }
 
-/* Dead alone with its worker: one of its lives is spent. */
-static void count_death(struct mp_process *p, struct mp_invocation *inv,
-                        const char *how)
+void mp_pool_blame(struct mp_process *p, struct mp_invocation *inv,
+                   const char *how)
 {
     struct mp_outcome killed = {
         .kind = MP_OUT_KILLED,
         .error = mp_slice_str(how),
     };
 
-    inv->deaths++;
-    if (inv->deaths < inv->version->fn->kills) {
+    if (!p->solo || ++inv->deaths < inv->version->fn->kills) {
         mp_pool_suspect(p->group, inv);
         return;
     }
@@ -106,13 +104,10 @@ void mp_pool_on_end(struct mp_process *p)
     }
     if (suspect) {
         mp_invocation_leave(suspect);
-        if (p->solo)
-            count_death(p, suspect, how);
-        else
-            mp_pool_suspect(g, suspect);
+        mp_pool_blame(p, suspect, how);
     }
     run_elsewhere(p);
-    mp_versions_lost(p, run, how);
+    mp_versions_lost(p, run, started, how);
     if (p->solo) {
         g->solo = NULL;
         mp_process_free(p);

@@ -111,24 +111,50 @@ static void watch_process(struct mp_process *p, int64_t now_us)
     }
 }
 
+/* With nothing in hand it has nothing to compute (one that was taken back may
+ * still be on, within its allowance: that counts as something). */
+static void watch_idle(struct mp_process *p, int64_t now_us)
+{
+    int64_t cpu = mp_worker_cpu_us(&p->worker);
+
+    if (p->idle_us && cpu - p->idle_cpu > (now_us - p->idle_us) / 2) {
+        kill(p->worker.pid, SIGKILL);
+        p->worker.killed = true;
+    }
+    p->idle_us = now_us;
+    p->idle_cpu = cpu;
+}
+
+static bool has_work(const struct mp_process *p)
+{
+    return p->n_inflight || !mp_list_empty(&p->loading);
+}
+
+/* Often while anything runs, else once a second. */
 static void on_watch(uv_timer_t *timer)
 {
     struct mp_pool *pool = timer->data;
     int64_t now_us = mp_now_us();
-    bool busy = false;
+    bool busy = false, second = now_us - pool->idle_looked_us >= MP_SECOND;
 
     for (unsigned i = 0; i < MP_WORKERS_MAX; i++) {
         struct mp_process *p = pool->by_bit[i];
 
-        if (!p || !p->poll ||
-            (p->n_inflight == 0 && mp_list_empty(&p->loading)))
+        if (!p || !p->poll)
             continue;
-        busy = true;
-        watch_process(p, now_us);
+        if (has_work(p)) {
+            busy = true;
+            p->idle_us = 0;
+            watch_process(p, now_us);
+        } else if (second) {
+            watch_idle(p, now_us);
+        }
     }
-    if (!busy) {
-        uv_timer_stop(timer);
+    if (second)
+        pool->idle_looked_us = now_us;
+    if (!busy && pool->watching) {
         pool->watching = false;
+        uv_timer_start(timer, on_watch, 1000, 1000);
     }
 }
 
@@ -137,9 +163,6 @@ void mp_pool_watch(struct mp_pool *pool)
     if (pool->watching)
         return;
     pool->watching = true;
-    for (unsigned i = 0; i < MP_WORKERS_MAX; i++)
-        if (pool->by_bit[i])
-            pool->by_bit[i]->heard_us = mp_now_us();
     uv_timer_start(&pool->watch, on_watch, MP_WATCH_EVERY_US / 1000,
                    MP_WATCH_EVERY_US / 1000);
 }

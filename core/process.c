@@ -5,7 +5,7 @@
  * gives us that first and the end of file after it (unix(7), and so for a
  * reset: queued bytes come before the error), so complete outcomes count.
  */
-#include "core/process.h"
+#include "core/pool_impl.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -83,8 +83,10 @@ static int on_frame(struct mp_process *p, uint8_t type, struct mp_slice body)
 {
     switch (type) {
     case MP_FRAME_READY:
+        if (p->ready || body.len)
+            return MP_EPARSE;
         p->ready = true;
-        return body.len ? MP_EPARSE : 0;
+        return 0;
     case MP_FRAME_LOADED:
         return on_loaded(p, body);
     case MP_FRAME_DONE:
@@ -115,7 +117,6 @@ static void on_bytes(struct mp_process *p)
         at += (size_t)len;
     }
     if (at) {
-        p->heard_us = mp_now_us();
         p->stuck = false;
         memmove(p->in.ptr, p->in.ptr + at, p->in.len - at);
         p->in.len -= at;
@@ -159,10 +160,17 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
 /* ---- what it is told ---- */
 
+void mp_process_expect(struct mp_process *p, int64_t now_us)
+{
+    if (p->n_inflight == 0 && mp_list_empty(&p->loading))
+        p->heard_us = now_us;
+}
+
 void mp_process_flush(struct mp_process *p)
 {
     ssize_t sent;
 
+    MP_ASSERT(!p->out.full); /* dispatch stops long before */
     if (!p->poll || p->out.len == 0)
         return;
     sent = send(p->worker.fd, p->out.ptr + p->out_sent,

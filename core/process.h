@@ -45,8 +45,9 @@ struct mp_process {
     unsigned n_inflight;
     int64_t cost_us;   /* estimate of all that is in flight */
     uint64_t recalled; /* runs up to this id may have been taken back */
-    int64_t heard_us;  /* when the last frame came */
-    uint64_t watched;  /* generation at the last watch */
+    int64_t heard_us;  /* when it last answered for what it has in hand */
+    int64_t idle_us, idle_cpu; /* at the last look while it had nothing */
+    uint64_t watched;          /* generation at the last watch */
 };
 
 /* What the pool does with what a process says. */

@@ -235,7 +235,9 @@ static bool may_start(struct mp_slot *slot, int64_t now_us)
 {
     unsigned at_once = slot->waits ? slot->n_running : slot->n_suspended;
 
-    return slot->live && at_once < slot->live->fn->scale_max &&
+    if (!slot->live)
+        return true; /* to be dropped */
+    return at_once < slot->live->fn->scale_max &&
            mp_breaker_may_start(&slot->breaker, now_us);
 }
 

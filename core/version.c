@@ -7,6 +7,8 @@
  */
 #include <stdlib.h>
 
+#include "core/base/clock.h"
+#include "core/log.h"
 #include "core/pool_impl.h"
 
 struct mp_version *mp_version_new(struct mp_pool *pool, struct mp_slot *slot,
@@ -60,6 +62,7 @@ void mp_version_send(struct mp_process *p, struct mp_version *v, bool wanted)
         .version = mp_slice_str(fn->version),
         .node = mp_slice_str(p->pool->node),
         .timezone = mp_slice_str(fn->timezone ? fn->timezone : ""),
+        .prefix = mp_slice_str(p->pool->prefix),
         .memory = fn->memory,
         .outputs = fn->outputs,
         .output_bytes = fn->output_bytes,
@@ -76,6 +79,7 @@ void mp_version_send(struct mp_process *p, struct mp_version *v, bool wanted)
 
     for (unsigned i = 0; i < fn->n_triggers; i++)
         triggers[i] = mp_slice_str(fn->triggers[i].name);
+    mp_process_expect(p, mp_now_us());
     mp_wire_load(&p->out, &load);
     loading->id = load.id;
     loading->version = mp_version_ref(v);
@@ -91,6 +95,20 @@ static void loading_end(struct mp_pool *pool, struct mp_loading *loading)
     free(loading);
 }
 
+/* It loaded once and doesn't now: its events wait for a better moment. */
+static void quarantine(struct mp_version *v, const struct mp_loaded *loaded)
+{
+    struct mp_breaker_rule rule = {1, v->fn->breaker_pause_us,
+                                   v->fn->breaker_max_pause_us};
+    struct mp_breaker *b = &v->slot->breaker;
+
+    if (mp_breaker_failed(b, &rule, mp_now_us()))
+        mp_log(MP_ERROR, v->slot->name,
+               MP_FIELDS(MP_NUM("next_try_in_ms", b->pause_us / 1000)),
+               "quarantined: it did not load in another worker: %.*s",
+               MP_FMT(loaded->error));
+}
+
 void mp_pool_on_loaded(struct mp_process *p, struct mp_loading *loading,
                        const struct mp_loaded *loaded)
 {
@@ -102,7 +120,10 @@ void mp_pool_on_loaded(struct mp_process *p, struct mp_loading *loading,
                     (uint64_t)loaded->load_us * 1000);
     } else {
         v->loaded_in &= ~(UINT64_C(1) << p->bit);
+        if (!loading->wanted)
+            quarantine(v, loaded);
     }
+    p->heard_us = mp_now_us();
     if (loading->wanted)
         p->pool->user.loaded(p->pool->user.arg, v, loaded);
     loading_end(p->pool, loading);
@@ -116,10 +137,24 @@ static void forget_images(const struct mp_process *p)
             ~(UINT64_C(1) << p->bit);
 }
 
-void mp_versions_lost(struct mp_process *p, uint64_t run, const char *how)
+/* Which load a dead process was at: the one its page names, else the oldest
+ * that it has not answered, since it answers in order. */
+static struct mp_loading *guilty(struct mp_link *list, uint64_t run)
+{
+    mp_list_each (at, list) {
+        struct mp_loading *loading = mp_of(at, struct mp_loading, link);
+
+        if (loading->id == run)
+            return loading;
+    }
+    return mp_of(list->next, struct mp_loading, link);
+}
+
+void mp_versions_lost(struct mp_process *p, uint64_t run, bool started,
+                      const char *how)
 {
     struct mp_loaded lost = {.kind = MP_OUT_KILLED, .error = mp_slice_str(how)};
-
+    struct mp_loading *blamed = NULL;
     struct mp_link old = p->loading;
 
     forget_images(p);
@@ -127,12 +162,13 @@ void mp_versions_lost(struct mp_process *p, uint64_t run, const char *how)
         return;
     old.next->prev = old.prev->next = &old;
     mp_list_init(&p->loading);
+    if (started && mp_list_empty(&p->inflight))
+        blamed = guilty(&old, run);
     while (!mp_list_empty(&old)) {
         struct mp_loading *loading = mp_of(old.next, struct mp_loading, link);
 
-        if (loading->wanted && loading->id != run)
-            mp_version_send(p, loading->version,
-                            true); /* it was not its turn */
+        if (loading->wanted && loading != blamed)
+            mp_version_send(p, loading->version, true);
         else if (loading->wanted)
             p->pool->user.loaded(p->pool->user.arg, loading->version, &lost);
         loading_end(p->pool, loading);

@@ -129,8 +129,7 @@ uint64_t mp_worker_current(const struct mp_worker *w, int64_t *since_us)
     return atomic_load(&w->page->run);
 }
 
-/* Processor time of the worker, or -1 when it is gone. */
-static int64_t cpu_us(const struct mp_worker *w)
+int64_t mp_worker_cpu_us(const struct mp_worker *w)
 {
     struct timespec t;
     clockid_t id;
@@ -160,11 +159,11 @@ enum mp_watched mp_worker_watch(struct mp_worker *w, int64_t now_us,
     if (generation != w->seen) {
         w->seen = generation;
         w->seen_us = now_us;
-        w->seen_cpu = cpu_us(w);
+        w->seen_cpu = mp_worker_cpu_us(w);
         w->marked_us = 0;
         return MP_WATCH_FINE;
     }
-    cpu = cpu_us(w) - w->seen_cpu;
+    cpu = mp_worker_cpu_us(w) - w->seen_cpu;
     if (!w->marked_us) {
         if (cpu < allowed->cpu_us &&
             now_us - w->seen_us + allowed->spent_us < allowed->timeout_us)

@@ -75,6 +75,9 @@ enum mp_watched mp_worker_watch(struct mp_worker *w, int64_t now_us,
  */
 uint64_t mp_worker_memory(const struct mp_worker *w);
 
+/* Its processor time, microseconds; -1 when it is gone. */
+int64_t mp_worker_cpu_us(const struct mp_worker *w);
+
 /* Ask it to send the outcomes it has finished so far. */
 void mp_worker_nudge(struct mp_worker *w);
 /* Skip all runs it has not started whose id is not above last. */

@@ -10,10 +10,32 @@
 #include "luart/image.h"
 #include "luart/run.h"
 
-enum { FIELDS_MAX = 16 };
+enum {
+    FIELDS_MAX = 16,
+    NAME_MAX_BYTES = 40, /* of a field */
+    LINE_COST = 16,      /* what even an empty line takes of log_bytes */
+};
 
 static const char *const calls[MP_LEVELS] = {"log.debug", "log.info",
                                              "log.warn", "log.error"};
+
+/* Names stand bare in the host's log: what could end one is refused. */
+static void check_name(lua_State *L, struct mp_slice name, const char *call)
+{
+    bool fine = name.len > 0 && name.len <= NAME_MAX_BYTES;
+
+    for (size_t i = 0; fine && i < name.len; i++) {
+        char c = name.ptr[i];
+
+        fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+               (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
+    }
+    if (fine)
+        return;
+    name = mp_slice(name.ptr, name.len < 60 ? name.len : 60);
+    luaL_error(L, "%s: field name '%s' is not 1 to %d of A-Z a-z 0-9 _ . -",
+               call, lua_pushlstring(L, name.ptr, name.len), NAME_MAX_BYTES);
+}
 
 void mp_api_log(lua_State *L, enum mp_level level, int message, int fields)
 {
@@ -26,8 +48,12 @@ void mp_api_log(lua_State *L, enum mp_level level, int message, int fields)
         line.n_fields =
             mp_api_pairs(L, fields, calls[level], "fields", pairs, FIELDS_MAX);
     bytes = line.message.len;
-    for (uint32_t i = 0; i < line.n_fields; i++)
+    for (uint32_t i = 0; i < line.n_fields; i++) {
+        check_name(L, pairs[i].name, calls[level]);
         bytes += pairs[i].name.len + pairs[i].value.len;
+    }
+    if (bytes < LINE_COST)
+        bytes = LINE_COST;
     if (bytes > mp_inv.image->load.log_bytes ||
         mp_inv.log_bytes > mp_inv.image->load.log_bytes - bytes) {
         mp_inv.logs_cut++;

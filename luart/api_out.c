@@ -30,12 +30,14 @@ struct payload {
     enum mp_format format;
 };
 
-/* The rest of output_bytes; a single payload must fit into a frame too. */
+/* The rest of output_bytes.  Effects and result share MP_EFFECTS_MAX, so that
+ * an outcome always fits into a frame. */
 static uint32_t bytes_left(void)
 {
     uint32_t left = mp_inv.image->load.output_bytes - mp_inv.output_bytes;
+    uint32_t room = MP_EFFECTS_MAX - (uint32_t)mp_inv.effects.len;
 
-    return left < MP_FRAME_MAX / 4 ? left : MP_FRAME_MAX / 4;
+    return left < room ? left : room;
 }
 
 /* limits.output_bytes as people write it. */
@@ -145,6 +147,16 @@ static int refuse_topic(lua_State *L, struct mp_slice topic)
     return luaL_error(L, "%s", lua_tostring(L, -1));
 }
 
+/* As mp_function_may_publish has it: the host would refuse the outcome. */
+static bool is_hosts_own(struct mp_slice topic, struct mp_slice prefix)
+{
+    if (topic.ptr[0] == '$')
+        return true;
+    return prefix.len && topic.len >= prefix.len &&
+           memcmp(topic.ptr, prefix.ptr, prefix.len) == 0 &&
+           (topic.len == prefix.len || topic.ptr[prefix.len] == '/');
+}
+
 static struct mp_slice topic_at(lua_State *L, int index)
 {
     const struct mp_load *load = &mp_inv.image->load;
@@ -157,10 +169,12 @@ static struct mp_slice topic_at(lua_State *L, int index)
     topic.ptr = lua_tolstring(L, index, &topic.len);
     if (mp_topic_check(topic, &why))
         luaL_error(L, "publish: %s", why.text);
-    if (topic.ptr[0] != '$')
-        for (uint32_t i = 0; i < load->n_grants; i++)
-            if (mp_filter_match(load->grants[i], topic))
-                return topic;
+    if (is_hosts_own(topic, load->prefix))
+        luaL_error(L, "publish to '%s' is not allowed: the host's own topics",
+                   topic.ptr);
+    for (uint32_t i = 0; i < load->n_grants; i++)
+        if (mp_filter_match(load->grants[i], topic))
+            return topic;
     refuse_topic(L, topic);
     return topic;
 }

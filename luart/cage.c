@@ -47,10 +47,8 @@ static int drop_user(struct mp_why *why)
     if (geteuid() != 0)
         return 0;
     if (setgroups(0, NULL) || setresgid(NOBODY, NOBODY, NOBODY) ||
-        setresuid(NOBODY, NOBODY, NOBODY)) {
-        fprintf(stderr, "moonpool-worker: stays root: %s\n", strerror(errno));
-        return 0;
-    }
+        setresuid(NOBODY, NOBODY, NOBODY))
+        return mp_why_errno(why, "become nobody instead of root");
     if (setresuid(0, 0, 0) == 0)
         return mp_why_set(why, MP_EIO, "could take root back");
     return 0;

@@ -7,8 +7,8 @@
  * time zone, random numbers, the arena) must be had before.
  *
  * Process  worker, at its start, before the first byte of user code.
- * Errors   a layer that can't be had is fatal, but for the user id: a root
- *          host in a container may lack the right to change it.
+ * Errors   a layer that can't be had is fatal.  A root host must be able to
+ *          change its user id (in a container: CAP_SETUID, CAP_SETGID).
  */
 #ifndef MP_LUART_CAGE_H
 #define MP_LUART_CAGE_H

@@ -154,6 +154,11 @@ static void take_entry(lua_State *L, struct mp_image *image)
                    "are named after the triggers",
                    luaL_typename(L, -2));
     name.ptr = lua_tolstring(L, -2, &name.len);
+    if (name.len > MP_TRIGGER_MAX)
+        luaL_error(L,
+                   "main.lua returned a handler with a name of %I bytes; "
+                   "triggers have names of at most %d",
+                   (LUAI_UACINT)name.len, MP_TRIGGER_MAX);
     if (!lua_isfunction(L, -1))
         luaL_error(L, "handler '%s' is a %s, not a function", name.ptr,
                    luaL_typename(L, -1));
@@ -216,6 +221,26 @@ static struct mp_slice main_text(const struct mp_image *image)
     return mp_slice(NULL, 0);
 }
 
+/*
+ * The userdata behind math.random, on which the generator's state lies.  The
+ * file may lose the function, so we hold its state ourselves.
+ */
+static uint64_t *find_random(lua_State *L)
+{
+    int top = lua_gettop(L);
+    uint64_t *at;
+
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_getfield(L, -1, LUA_MATHLIBNAME);
+    lua_getfield(L, -1, "random");
+    MP_ASSERT(lua_getupvalue(L, -1, 1));
+    at = lua_touserdata(L, -1);
+    MP_ASSERT(at && lua_rawlen(L, -1) == 4 * sizeof(uint64_t));
+    luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_settop(L, top);
+    return at;
+}
+
 static int first_run(lua_State *L)
 {
     struct mp_image *image = lua_touserdata(L, 1);
@@ -223,6 +248,7 @@ static int first_run(lua_State *L)
 
     lua_settop(L, 0);
     mp_sandbox_open(L, &image->load);
+    image->random = find_random(L);
     if (!text.ptr)
         return luaL_error(L, "there is no main.lua");
     mp_sandbox_compile(L, MP_S("main.lua"), text);
@@ -238,22 +264,6 @@ static int note_traceback(lua_State *L)
 {
     mp_traceback(L, mp_run_traceback());
     return 1;
-}
-
-/* The userdata behind math.random, on which the generator's state lies. */
-static uint64_t *find_random(lua_State *L)
-{
-    uint64_t *at;
-
-    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    lua_getfield(L, -1, LUA_MATHLIBNAME);
-    lua_getfield(L, -1, "random");
-    MP_ASSERT(lua_getupvalue(L, -1, 1));
-    at = lua_touserdata(L, -1);
-    MP_ASSERT(at && lua_rawlen(L, -1) == 4 * sizeof(uint64_t));
-    lua_settop(L, 0);
-    return at;
 }
 
 static void let_collector_sleep(lua_State *L, uint32_t limit)
@@ -319,7 +329,6 @@ static enum mp_kind load_body(void *arg)
         return MP_OUT_ERROR;
     }
     lua_settop(L, 0);
-    image->random = find_random(L);
     image->co = lua_newthread(L);
     luaL_ref(L, LUA_REGISTRYINDEX);
     lua_checkstack(image->co, LUA_MINSTACK);

@@ -112,7 +112,8 @@ void mp_inv_reset(struct mp_image *image, uint64_t id)
 
     mp_buf_reset(&effects);
     mp_buf_reset(&logs);
-    effects.max = logs.max = MP_FRAME_MAX / 4;
+    effects.max = MP_EFFECTS_MAX;
+    logs.max = MP_LOGS_MAX;
     mp_inv = (struct mp_invocation){
         .image = image, .id = id, .effects = effects, .logs = logs};
 }

@@ -35,6 +35,16 @@ struct mp_invocation {
     int64_t delay_us;
 };
 
+/*
+ * What one outcome holds of effects, its result included, and of log lines.
+ * The largest output_bytes is 8 MiB and the largest log_bytes 1 MiB; the rest
+ * is for the lengths around them.  Both and an error make less than a frame.
+ */
+enum { MP_EFFECTS_MAX = MP_FRAME_MAX / 4 * 3, MP_LOGS_MAX = 3 << 20 };
+
+_Static_assert(MP_EFFECTS_MAX + MP_LOGS_MAX + (64 << 10) < MP_FRAME_MAX,
+               "an outcome fits into a frame");
+
 extern struct mp_invocation mp_inv;
 
 /* Install MP_SIGNAL's handler, which reads page; map the arena. */

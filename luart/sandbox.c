@@ -28,8 +28,9 @@
 #include "luart/json.h"
 #include "luart/run.h"
 
-/* Registry: name -> what its chunk returned. */
+/* Registry: name -> what its chunk returned, or the mark of loading it. */
 #define LOADED "moonpool.loaded"
+#define TYPE_LOADING "moonpool.loading"
 
 /* ---- base ---- */
 
@@ -163,17 +164,45 @@ static void module_chunk(lua_State *L, const char *name)
                name, path.ptr);
 }
 
+/* __close of a mark, whatever way require is left: a module that failed is
+ * one that never was loaded. */
+static int end_loading(lua_State *L)
+{
+    lua_settop(L, 1);
+    lua_getfield(L, LUA_REGISTRYINDEX, LOADED); /* 2 */
+    lua_getiuservalue(L, 1, 1);                 /* 3: the name */
+    lua_pushvalue(L, 3);
+    lua_rawget(L, 2);
+    if (lua_rawequal(L, -1, 1)) {
+        lua_pushvalue(L, 3);
+        lua_pushnil(L);
+        lua_rawset(L, 2);
+    }
+    return 0;
+}
+
+/* Mark the module whose name is at 1 in the table at 2; the mark is pushed. */
+static void begin_loading(lua_State *L)
+{
+    lua_newuserdatauv(L, 0, 1);
+    luaL_setmetatable(L, TYPE_LOADING);
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, -2, 1);
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, 2);
+    lua_toclose(L, -1);
+}
+
 static int base_require(lua_State *L)
 {
     const char *name = luaL_checkstring(L, 1);
-    static const char loading; /* its address: being loaded */
 
     lua_settop(L, 1);
     lua_getfield(L, LUA_REGISTRYINDEX, LOADED); /* 2 */
     lua_pushvalue(L, 1);
     lua_rawget(L, 2);
-    if (lua_islightuserdata(L, -1) &&
-        lua_touserdata(L, -1) == (const void *)&loading)
+    if (luaL_testudata(L, -1, TYPE_LOADING))
         return luaL_error(L, "module '%s' requires itself, through others",
                           name);
     if (!lua_isnil(L, -1))
@@ -182,9 +211,8 @@ static int base_require(lua_State *L)
     module_chunk(L, name);
     lua_replace(L, 3);
     lua_settop(L, 3);
-    lua_pushvalue(L, 1);
-    lua_pushlightuserdata(L, (char *)(uintptr_t)&loading);
-    lua_rawset(L, 2);
+    begin_loading(L); /* 4 */
+    lua_pushvalue(L, 3);
     lua_pushvalue(L, 1);
     lua_call(L, 1, 1);
     if (lua_isnil(L, -1)) {
@@ -301,6 +329,10 @@ void mp_sandbox_open(lua_State *L, const struct mp_load *load)
 {
     open_libraries(L);
     mp_error_open(L);
+    luaL_newmetatable(L, TYPE_LOADING);
+    lua_pushcfunction(L, end_loading);
+    lua_setfield(L, -2, "__close");
+    lua_pop(L, 1);
     lua_createtable(L, 0, 4);
     mp_luaopen_moonpool(L, load);
     lua_setfield(L, -2, "moonpool");

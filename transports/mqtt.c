@@ -119,6 +119,24 @@ static char *text_of(const char *fmt, const char *a, const char *b, int n)
     return copy;
 }
 
+/* Before anything is sent: what TLS needs must be there. */
+static int check_files(const struct mp_config *config, struct mp_why *why)
+{
+    const struct {
+        const char *key, *path;
+    } files[] = {
+        {"ca", config->mqtt.ca},
+        {"cert", config->mqtt.cert},
+        {"key", config->mqtt.key},
+    };
+
+    for (size_t i = 0; config->mqtt.tls && i < ARRAY_LEN(files); i++)
+        if (files[i].path && access(files[i].path, R_OK))
+            return mp_why_errno(why, "[mqtt] %s = %s", files[i].key,
+                                files[i].path);
+    return 0;
+}
+
 static int mqtt_open(struct mp_host *host, uv_loop_t *loop,
                      const struct mp_config *config, void **self,
                      struct mp_why *why)
@@ -128,6 +146,10 @@ static int mqtt_open(struct mp_host *host, uv_loop_t *loop,
 
     if (dir < 0)
         return mp_why_errno(why, "open %s", config->data);
+    if (check_files(config, why)) {
+        close(dir);
+        return MP_EIO;
+    }
     signal(SIGPIPE, SIG_IGN); /* the library writes to closed sockets */
     mosquitto_lib_init();
     mq = mp_zalloc(sizeof *mq);

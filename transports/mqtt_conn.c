@@ -87,8 +87,6 @@ static int conn_poll(struct mqtt_conn *c)
     c->mq->handles++;
     c->poll->data = c;
     c->fd = mosquitto_socket(c->m);
-    if (!c->mq->config->mqtt.tls)
-        mp_mqtt_io_attach(c->fd);
     return 0;
 }
 
@@ -217,6 +215,8 @@ void mp_mqtt_conn_start(struct mqtt_conn *c)
     struct mqtt *mq = c->mq;
 
     MP_ASSERT(!c->working);
+    if (c->no_tls)
+        return; /* never in the clear when TLS was asked for */
     if (mq->version)
         c->version = mq->version;
     else if (mq->config->mqtt.version == MP_MQTT_311)
@@ -387,6 +387,8 @@ static void on_connect(struct mosquitto *m MP_UNUSED, void *obj, int rc,
     c->identifiers = c->version == MQTT_PROTOCOL_V5 && ids;
     c->mq->version = c->version;
     c->state = MQTT_UP;
+    if (!c->mq->config->mqtt.tls)
+        mp_mqtt_io_attach(c->fd);
     c->up_us = mp_now_us();
     c->said[0] = '\0';
     uv_timer_stop(&c->timer);
@@ -543,9 +545,12 @@ static void set_tls(struct mqtt_conn *c)
         rc = mosquitto_tls_set(c->m, NULL, "/etc/ssl/certs", cfg->mqtt.cert,
                                cfg->mqtt.key, NULL);
     }
-    if (rc)
-        mp_log(MP_ERROR, "mqtt", NULL, "TLS is not set up: %s; see [mqtt] %s",
-               mosquitto_strerror(rc), cfg->mqtt.psk ? "psk" : "ca, cert, key");
+    if (!rc)
+        return;
+    c->no_tls = true;
+    mp_log(MP_ERROR, "mqtt", NULL,
+           "TLS is not set up: %s; see [mqtt] %s; not connecting",
+           mosquitto_strerror(rc), cfg->mqtt.psk ? "psk" : "ca, cert, key");
 }
 
 void mp_mqtt_conn_init(struct mqtt_conn *c, struct mqtt *mq,

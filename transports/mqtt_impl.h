@@ -85,6 +85,7 @@ struct mqtt_conn {
     bool tried_family; /* the other family had its try */
     bool gone;         /* the library closed the socket */
     bool greeted;      /* CONNACK came, whatever it said */
+    bool no_tls;       /* TLS was asked for and can't be had */
     int connack;       /* its reason */
     int lost_rc, lost_errno;
     char doomed[160];    /* why we want to drop it; "": we don't */
@@ -208,7 +209,7 @@ void mp_mqtt_conn_doom(struct mqtt_conn *c, const char *fmt, ...);
 void mp_mqtt_conn_end(struct mqtt_conn *c, bool clean);
 void mp_mqtt_conn_fini(struct mqtt_conn *c);
 
-/* mp_mqtt_reason.c: why a connection is down, in a sentence. */
+/* mqtt_reason.c: why a connection is down, in a sentence. */
 void mp_mqtt_reason(const struct mqtt_conn *c, char *text, size_t size);
 
 /* ---- mqtt_io.c ---- */

@@ -1,5 +1,5 @@
 /*
- * mp_mqtt_reason.c - why a connection is down, as a sentence for a person.
+ * mqtt_reason.c - why a connection is down, as a sentence for a person.
  *
  * There are four tellers: the broker's CONNACK, its DISCONNECT (MQTT 5 only),
  * the library's error and, behind that, errno or OpenSSL.
@@ -10,6 +10,11 @@
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
+
+#include "core/base/clock.h"
+
+/* Closed so soon after it was up, the likely reason is a second client. */
+#define SOON (60 * MP_SECOND)
 
 /* "Connection refused" in the middle of a sentence. */
 static const char *system_text(int error, char *text, size_t size)
@@ -98,6 +103,11 @@ static void library_text(const struct mqtt_conn *c, char *text, size_t size)
     case MOSQ_ERR_CONN_LOST:
         if (c->tls_error[0])
             tls_text(c, text, size);
+        else if (c->greeted && mp_now_us() - c->up_us < SOON)
+            snprintf(text, size,
+                     "the broker closed the connection; does another client "
+                     "use the id '%s'?",
+                     c->client_id);
         else
             snprintf(text, size, "the broker closed the connection");
         break;

@@ -149,6 +149,7 @@ void mp_wire_load(struct mp_buf *b, const struct mp_load *load)
     mp_put_slice(b, load->version);
     mp_put_slice(b, load->node);
     mp_put_slice(b, load->timezone);
+    mp_put_slice(b, load->prefix);
     mp_put_u32(b, load->memory);
     mp_put_u32(b, load->outputs);
     mp_put_u32(b, load->output_bytes);
@@ -176,6 +177,7 @@ int mp_read_load(struct mp_slice body, struct mp_load *load,
     load->version = mp_get_slice(&r);
     load->node = mp_get_slice(&r);
     load->timezone = mp_get_slice(&r);
+    load->prefix = mp_get_slice(&r);
     load->memory = mp_get_u32(&r);
     load->outputs = mp_get_u32(&r);
     load->output_bytes = mp_get_u32(&r);

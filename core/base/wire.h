@@ -65,6 +65,11 @@ struct mp_page {
     _Atomic uint64_t recalled;
 };
 
+/* Two processes share the page and a signal handler reads it: an atomic that
+ * is a lock in disguise would be one in each of them, and a deadlock here. */
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2,
+               "64-bit atomics must be lock-free on this machine");
+
 #define MP_SIGNAL SIGUSR1
 
 /* The worker finds these open when it starts. */
@@ -75,7 +80,8 @@ struct mp_load {
     uint64_t id; /* of this load, from the counter of runs */
     uint32_t fn; /* the host's number for this version */
     struct mp_slice name, version, node, timezone;
-    uint32_t memory; /* limit of the arena, bytes */
+    struct mp_slice prefix; /* topics of the host, [mqtt] prefix */
+    uint32_t memory;        /* limit of the arena, bytes */
     uint32_t outputs, output_bytes, log_bytes;
     int64_t fake_wall_us;              /* as in struct mp_run */
     const struct mp_pair *env, *files; /* files: path, text */

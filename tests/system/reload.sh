@@ -70,11 +70,15 @@ until_true 10 logged 'host: ready' || { cat "$work/log"; exit 1; }
 write_echo three 1.1.0 saved
 case_is "with --watch a save is live" until_true 8 logged 'three: replaced'
 case_is "and answers" answers three saved
+write_echo four 1.0.0 saved
+write_echo three 1.1.1 both
+case_is "two saves at once are both live" \
+    until_true 8 eval 'logged "host: reloaded functions=2" && answers three both'
 mkdir "$work/f/three/tests"
 echo '{"about":"never","steps":[{"topic":"three/in","data":"x","expect":{"publish":[]}}]}' \
     >"$work/f/three/tests/no.json"
 write_echo three 1.2.0 untested
 case_is "a save whose tests fail is not" until_true 8 logged 'its tests fail'
-case_is "and what was live stays" answers three saved
+case_is "and what was live stays" answers three both
 end "$HOST"
 cases_end

@@ -165,7 +165,9 @@ static void misuse_raises_at_the_callers_line(void **fixture)
         {"mp.publish('', 'x')", "main.lua:2: publish: "},
         {"mp.publish('\\xff', 'x')", "main.lua:2: publish: "},
         {"mp.publish(('x'):rep(1025), 'x')", "main.lua:2: publish: "},
-        {"mp.publish('$SYS/x', 'x')", "is not granted"},
+        {"mp.publish('$SYS/x', 'x')",
+         "main.lua:2: publish to '$SYS/x' is not allowed: the host's own "
+         "topics"},
         {"mp.publish('a', 'x', {retained = true})",
          "main.lua:2: publish: unknown option 'retained'; did you mean "
          "'retain'?"},
@@ -202,6 +204,12 @@ static void misuse_raises_at_the_callers_line(void **fixture)
         {"mp.retry('x', {after = 'x'})", "retry: after: 'x' is not a duration"},
         {"mp.log.info({})", "log.info: the message is a string"},
         {"mp.log.info('x', {a = {}})", "log.info: fields 'a' is a table"},
+        {"mp.log.info('x', {['a b'] = 1})",
+         "main.lua:2: log.info: field name 'a b' is not 1 to 40 of"},
+        {"mp.log.warn('x', {['a=1\\nb'] = 1})",
+         "log.warn: field name 'a=1\nb'"},
+        {"mp.log.info('x', {[''] = 1})", "log.info: field name ''"},
+        {"mp.log.info('x', {[('n'):rep(41)] = 1})", "log.info: field name 'nn"},
         {"mp.log.inof('x')", "attempt to call a nil value"},
         {"mp.reply('x')", "reply: the status is a number"},
         {"mp.reply(200, nil, {header = {}})", "did you mean 'headers'?"},
@@ -237,6 +245,23 @@ static void publishing_needs_a_grant(void **fixture)
     k->grant = NULL;
     expect_error("mp.publish('alerts/kiln', 'x')",
                  "is not granted ([grant] publish is empty)");
+}
+
+static void the_hosts_own_topics_are_refused_at_the_call(void **fixture)
+{
+    static const char said[] = "is not allowed: the host's own topics";
+
+    (void)fixture;
+    expect_error("mp.publish('moonpool/x', 'x')",
+                 "main.lua:2: publish to 'moonpool/x' is not allowed: the "
+                 "host's own topics");
+    expect_error("mp.publish('moonpool', 'x')", said);
+    expect_error("mp.publish('moonpool/', 'x')", said);
+    run_body("mp.publish('moonpools/x', 'x') mp.publish('a/moonpool', 'x')"
+             " mp.publish('moonpoo', 'x') pcall(mp.publish, 'moonpool/y', 'x')",
+             "");
+    assert_int_equal(k->done.kind, MP_OUT_OK);
+    assert_int_equal(k->done.n_effects, 3);
 }
 
 /* All or none. */
@@ -342,6 +367,24 @@ static void what_is_said_past_the_limit_is_counted(void **fixture)
     assert_int_equal(k->done.kind, MP_OUT_OK);
     assert_int_equal(k->done.n_logs, 11);
     assert_int_equal(k->done.logs_cut, 90);
+}
+
+static void even_an_empty_line_costs_sixteen_bytes(void **fixture)
+{
+    (void)fixture;
+    k->log_bytes = 1600;
+    run_body("for i = 1, 150 do print() end return 1", "");
+    assert_int_equal(k->done.kind, MP_OUT_OK);
+    assert_int_equal(k->done.n_logs, 100);
+    assert_int_equal(k->done.logs_cut, 50);
+}
+
+static void field_names_are_plain_words(void **fixture)
+{
+    (void)fixture;
+    run_body("mp.log.info('x', {['A-z_0.9'] = 1, [('n'):rep(40)] = 2})", "");
+    assert_int_equal(log_line(0).n_fields, 2);
+    assert_slice(pairs[0].name, "A-z_0.9");
 }
 
 /* ---- clocks, names ---- */
@@ -616,12 +659,15 @@ int main(void)
         TEST(later_changes_of_a_payload_do_not_matter),
         TEST(misuse_raises_at_the_callers_line),
         TEST(publishing_needs_a_grant),
+        TEST(the_hosts_own_topics_are_refused_at_the_call),
         TEST(a_failed_run_leaves_no_effects_but_its_log),
         TEST(reject_and_retry_say_how),
         TEST(nobody_can_forge_or_change_a_rejection),
         TEST(replies_carry_status_and_data),
         TEST(log_lines_carry_level_and_sorted_fields),
         TEST(what_is_said_past_the_limit_is_counted),
+        TEST(even_an_empty_line_costs_sixteen_bytes),
+        TEST(field_names_are_plain_words),
         TEST(the_function_knows_itself_and_the_time),
         TEST(an_mqtt_event_has_its_fields_and_no_others),
         TEST(a_timer_event_has_no_topic),

@@ -5,12 +5,16 @@
 #include "tests/unit/worker_kit.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -233,6 +237,44 @@ static void a_process_of_another_parent_is_not_caged_but_refused(void **fixture)
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 42);
 }
 
+/* As in a container without CAP_SETUID. */
+static void who_cannot_stop_being_root_is_not_caged_but_refused(void **fixture)
+{
+    pid_t parent = getpid(), child;
+    int status;
+
+    (void)fixture;
+    if (geteuid() != 0)
+        skip();
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        const struct sock_filter refuse_setuid[] = {
+            BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+                     offsetof(struct seccomp_data, nr)),
+            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_setresuid, 0, 1),
+            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        };
+        struct sock_fprog program = {
+            ARRAY_LEN(refuse_setuid),
+            (struct sock_filter *)(uintptr_t)refuse_setuid};
+        struct mp_why why = {0};
+
+        if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+            _exit(77);
+        dup2(STDERR_FILENO, 3);
+        if (mp_cage_enter(parent, 3, &why) >= 0)
+            _exit(0);
+        _exit(strstr(why.text, "become nobody") ? 42 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77)
+        skip();
+    assert_int_equal(WEXITSTATUS(status), 42);
+}
+
 /* ---- a real worker, as the kernel sees it ---- */
 
 static void read_proc(pid_t pid, const char *file, char *text, size_t size)
@@ -351,6 +393,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_way_out_ends_the_process),
         cmocka_unit_test(a_process_of_another_parent_is_not_caged_but_refused),
+        cmocka_unit_test(who_cannot_stop_being_root_is_not_caged_but_refused),
         cmocka_unit_test(the_kernel_says_the_worker_is_caged),
         cmocka_unit_test(the_worker_holds_just_its_socket),
         cmocka_unit_test(the_worker_dies_with_its_parent),

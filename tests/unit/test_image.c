@@ -289,6 +289,15 @@ static const struct {
     {"return {function() end}", MP_OUT_ERROR, "a number as key"},
     {"return {readings = 1}", MP_OUT_ERROR,
      "handler 'readings' is a number, not a function"},
+    {"return {['a-name-of-20-bytes-x'] = function() end}", MP_OUT_OK, ""},
+    {"return {['a-name-of-21-bytes-xx'] = function() end}", MP_OUT_ERROR,
+     "a handler with a name of 21 bytes; triggers have names of at most 20"},
+    {"local h = {} for i = 1, 4 do h[i .. ('n'):rep(20000)] = print end "
+     "return h",
+     MP_OUT_ERROR, "a name of 20001 bytes"},
+    {"local h = {} for i = 1, 65 do h['h' .. i] = print end return h",
+     MP_OUT_ERROR, "more than 64 handlers"},
+    {"return {[print] = print}", MP_OUT_ERROR, "a function as key"},
     {"x = = 1", MP_OUT_ERROR, "main.lua:1: unexpected symbol near '='"},
     {"\n\nerror('early')", MP_OUT_ERROR, "main.lua:3: early"},
     {"error({})", MP_OUT_ERROR, "(error object is a table)"},
@@ -385,6 +394,63 @@ static void modules_of_the_package_are_loaded_once(void **fixture)
     assert_has(k->loaded.traceback, "main.lua:1:");
 }
 
+static void a_module_that_failed_fails_the_same_way_again(void **fixture)
+{
+    static const char *const twice[] = {
+        "main.lua",
+        "local r = {}\n"
+        "for i = 1, 2 do r[i] = select(2, pcall(require, 'broken')) end\n"
+        "pcall(require, 'flaky') r[3] = require 'flaky'\n"
+        "return function() return table.concat(r, '|') end",
+        "broken.lua",
+        "error('no luck')",
+        "flaky.lua",
+        "tried = not tried if tried then error(nil) end return 'well'",
+        NULL,
+    };
+    static const char *const fatal[] = {"main.lua", "require 'broken'",
+                                        "broken.lua", "\nerror('no luck')",
+                                        NULL};
+
+    (void)fixture;
+    kit_load_files(k, 1, twice);
+    assert_int_equal(k->loaded.kind, MP_OUT_OK);
+    kit_run(k, 1, "");
+    assert_slice(k->done.result,
+                 "broken.lua:1: no luck|broken.lua:1: no luck|well");
+    kit_load_files(k, 1, fatal);
+    assert_int_equal(k->loaded.kind, MP_OUT_ERROR);
+    assert_slice(k->loaded.error, "broken.lua:2: no luck");
+    assert_has(k->loaded.traceback, "broken.lua:2:");
+}
+
+/* The state of chance is ours, whatever the file does to its functions. */
+static void a_file_may_take_chance_away(void **fixture)
+{
+    static const char *const texts[] = {
+        "math.random = nil math.randomseed = nil",
+        "math.random = function() return 4 end math.randomseed = nil",
+        "math.random = print",
+        "math = nil",
+        "for name in pairs(math) do math[name] = nil end",
+    };
+
+    (void)fixture;
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        char text[256];
+
+        snprintf(text, sizeof text,
+                 "%s\nreturn function() local t = {} for i = 1, 9999 do "
+                 "t[1] = {i} end return 'fine' end",
+                 texts[i]);
+        kit_load(k, 1, text);
+        for (int n = 0; n < 3; n++) {
+            kit_run(k, 1, "");
+            assert_slice(k->done.result, "fine");
+        }
+    }
+}
+
 static void the_log_of_the_file_comes_with_its_load(void **fixture)
 {
     struct mp_reader r;
@@ -416,6 +482,8 @@ int main(void)
         WITH_KIT(a_failed_load_leaves_the_old_version_running),
         WITH_KIT(handlers_are_told_and_found_by_trigger),
         WITH_KIT(modules_of_the_package_are_loaded_once),
+        WITH_KIT(a_module_that_failed_fails_the_same_way_again),
+        WITH_KIT(a_file_may_take_chance_away),
         WITH_KIT(the_log_of_the_file_comes_with_its_load),
     };
 

@@ -569,6 +569,66 @@ static void large_events_and_outcomes_pass(void **fixture)
     still_well();
 }
 
+/* The largest output_bytes there is can be used to the last byte, in one
+ * payload or many, with a full log beside it. */
+static void eight_megabytes_of_output_pass(void **fixture)
+{
+    (void)fixture;
+    k->memory = 64 << 20;
+    k->outputs = 100000;
+    k->output_bytes = 8 << 20;
+    k->log_bytes = 1 << 20;
+    load_body(1, "for i = 1, 1024 do print(('l'):rep(1024)) end"
+                 " mp.publish('a', ('x'):rep((8 << 20) - 1))");
+    kit_run(k, 1, "");
+    assert_int_equal(k->done.kind, MP_OUT_OK);
+    assert_int_equal(k->done.n_logs, 1024);
+    assert_true(k->done.effects.len > 8 << 20);
+    load_body(1, "mp.publish('a', {('x'):rep((8 << 20) - 5)})");
+    kit_run(k, 1, "");
+    assert_int_equal(k->done.kind, MP_OUT_OK);
+    load_body(1, "for i = 1, 8 << 10 do mp.publish('a', ('x'):rep(1023)) end");
+    kit_run(k, 1, "");
+    assert_int_equal(k->done.kind, MP_OUT_OK);
+    assert_int_equal(k->done.n_effects, 8 << 10);
+    load_body(1, "return ('x'):rep(8 << 20)");
+    kit_run(k, 1, "");
+    assert_int_equal(k->done.result.len, 8 << 20);
+    load_body(1, "mp.publish('a', ('x'):rep(8 << 20))");
+    kit_run(k, 1, "");
+    assert_int_equal(k->done.kind, MP_OUT_ERROR);
+    assert_has(k->done.error, "limits.output_bytes (8388608)");
+    still_well();
+}
+
+/* All that is allowed at once, wrapped as wastefully as can be. */
+static void the_largest_outcome_is_less_than_a_frame(void **fixture)
+{
+    (void)fixture;
+    k->memory = 64 << 20;
+    k->outputs = 100000;
+    k->output_bytes = 8 << 20;
+    k->log_bytes = 1 << 20;
+    k->allowed = (struct mp_allowance){15 * MP_SECOND, 15 * MP_SECOND, 0};
+    load_body(1, "local f, p = {}, {}"
+                 " for i = 65, 80 do f[string.char(i)] = '' end"
+                 " for i = 65, 96 do p[string.char(i)] = '' end"
+                 " for i = 1, 70000 do mp.log.info('', f) end"
+                 " while pcall(mp.publish, 'a', '', {properties = p}) do end"
+                 " return 'x'");
+    kit_run(k, 1, "");
+    assert_int_equal(k->done.kind, MP_OUT_OK);
+    assert_true(k->done.effects.len > 10 << 20);
+    assert_true(k->done.logs.len > 2 << 20);
+    assert_true(k->done.logs_cut > 0);
+    load_body(1, "for i = 1, 70000 do mp.log.info('x') end"
+                 " for i = 1, 4096 do mp.publish('a', ('x'):rep(1000)) end"
+                 " return ('x'):rep((4 << 20) - 4096)");
+    kit_run(k, 1, "");
+    assert_int_equal(k->done.kind, MP_OUT_OK);
+    still_well();
+}
+
 static long resident_kb(void)
 {
     char path[64];
@@ -624,6 +684,8 @@ int main(void)
         TEST(thousands_in_one_go_come_back_in_order),
         TEST(signals_at_any_moment_harm_nobody),
         TEST(large_events_and_outcomes_pass),
+        TEST(eight_megabytes_of_output_pass),
+        TEST(the_largest_outcome_is_less_than_a_frame),
         TEST(memory_is_given_back_when_idle),
     };
 

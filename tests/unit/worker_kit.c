@@ -113,6 +113,7 @@ void kit_load_files(struct kit *k, uint32_t fn, const char *const *files)
                            .version = MP_S("1.2.0"),
                            .node = MP_S("store-17"),
                            .timezone = MP_S(""),
+                           .prefix = MP_S("moonpool"),
                            .memory = k->memory,
                            .outputs = k->outputs,
                            .output_bytes = k->output_bytes,
