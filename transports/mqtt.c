@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "core/base/clock.h"
@@ -88,6 +89,30 @@ static void on_turn(uv_prepare_t *h)
         uv_idle_start(&mq->idle, on_idle);
     else
         uv_idle_stop(&mq->idle);
+}
+
+static void on_gathered(uv_poll_t *h, int status MP_UNUSED,
+                        int events MP_UNUSED)
+{
+    struct mqtt *mq = h->data;
+    uint64_t times;
+
+    (void)!read(mq->gather_fd, &times, sizeof times);
+    mp_list_each (at, &mq->lanes) {
+        struct mqtt_lane *l = lane_of(at);
+
+        l->dirty |= l->gathering;
+        l->gathering = false;
+    }
+}
+
+/* libuv's timers count milliseconds. */
+void mp_mqtt_lane_gather(struct mqtt_lane *l)
+{
+    static const struct itimerspec once = {.it_value.tv_nsec =
+                                               MQTT_GATHER_US * 1000};
+
+    l->gathering = timerfd_settime(l->conn.mq->gather_fd, 0, &once, NULL) == 0;
 }
 
 static void on_tick(uv_timer_t *h)
@@ -167,9 +192,12 @@ static int mqtt_open(struct mp_host *host, uv_loop_t *loop,
     mq->proof_topic = text_of("proof", config->mqtt.prefix, config->node, 0);
     uv_prepare_init(loop, &mq->turn);
     uv_timer_init(loop, &mq->tick);
+    mq->gather_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    uv_poll_init(loop, &mq->gather, mq->gather_fd);
+    uv_poll_start(&mq->gather, UV_READABLE, on_gathered);
     uv_idle_init(loop, &mq->idle);
-    mq->turn.data = mq->tick.data = mq->idle.data = mq;
-    mq->handles = 3;
+    mq->turn.data = mq->gather.data = mq->tick.data = mq->idle.data = mq;
+    mq->handles = 4;
     uv_prepare_start(&mq->turn, on_turn);
     uv_timer_start(&mq->tick, on_tick, MQTT_TICK_MS, MQTT_TICK_MS);
     *self = mq;
@@ -299,6 +327,7 @@ static void mqtt_finish(struct mqtt *mq)
     void *arg = mq->finished_arg;
 
     close(mq->dir_fd);
+    close(mq->gather_fd);
     free(mq->source);
     free(mq->status_topic);
     free(mq->proof_topic);
@@ -344,6 +373,7 @@ static void mqtt_close(void *self, void (*finished)(void *arg), void *arg)
         mp_mqtt_lane_close(lane_of(at));
     uv_close((uv_handle_t *)&mq->turn, own_closed);
     uv_close((uv_handle_t *)&mq->tick, own_closed);
+    uv_close((uv_handle_t *)&mq->gather, own_closed);
     uv_close((uv_handle_t *)&mq->idle, own_closed);
 }
 

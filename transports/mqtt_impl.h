@@ -35,6 +35,11 @@ enum {
     MQTT_BATCH_BYTES = 4 << 20,
     /* Topic and properties of the largest packet we ask for. */
     MQTT_PACKET_EXTRA = 128 << 10,
+    /* A lane whose batch was this large is busy: it lets the socket fill for
+     * a moment before it reads on.  One round through a worker costs the same
+     * for ten readings and for thirty; who is not busy waits for nothing. */
+    MQTT_BUSY = 8,
+    MQTT_GATHER_US = 300,
     /* Acknowledgements that wait for proof before we ask for it early. */
     MQTT_PROOF_DUE = 2048,
     /* Readings of the clock are shared by this many messages of a batch. */
@@ -136,8 +141,9 @@ struct mqtt_lane {
     int64_t now_us, wall_us;
     bool unread; /* the gate stopped reading before the socket was dry */
     bool flushing;
-    bool retired; /* no route is left: it says goodbye */
-    bool orphan;  /* freed when the host has settled its last input */
+    bool gathering; /* lets the socket fill before it reads again */
+    bool retired;   /* no route is left: it says goodbye */
+    bool orphan;    /* freed when the host has settled its last input */
     unsigned in_host;
     /* the proof: a packet whose answer shows that all before was seen */
     int proof_id; /* 0: none on its way */
@@ -173,6 +179,8 @@ struct mqtt {
     bool linked, draining, closing;
     uv_prepare_t turn;
     uv_timer_t tick;
+    uv_poll_t gather; /* a timerfd, while a lane is gathering */
+    int gather_fd;
     uv_idle_t idle; /* keeps the loop from sleeping */
     unsigned handles;
     void (*finished)(void *arg);
@@ -259,6 +267,8 @@ bool mp_mqtt_out_idle(const struct mqtt_out *o);
 void mp_mqtt_out_abandon(struct mqtt_out *o);
 
 /* ---- mqtt.c ---- */
+/* Leave the lane alone for a moment. */
+void mp_mqtt_lane_gather(struct mqtt_lane *l);
 /* One handle less; the last one ends the transport. */
 void mp_mqtt_handle_closed(struct mqtt *mq);
 void mp_mqtt_lane_gone(struct mqtt_lane *l);

@@ -93,6 +93,8 @@ static bool lane_flush(struct mqtt_lane *l)
             return false;
     }
     l->flushing = false;
+    if (l->gate.messages >= MQTT_BUSY)
+        mp_mqtt_lane_gather(l);
     mp_redelivery_flushed(&l->seen);
     mp_gate_flushed(&l->gate);
     return true;
@@ -102,7 +104,7 @@ static bool lane_flush(struct mqtt_lane *l)
 
 static bool may_read(const struct mqtt_lane *l)
 {
-    return l->conn.state == MQTT_UP && !l->conn.doomed[0] &&
+    return l->conn.state == MQTT_UP && !l->conn.doomed[0] && !l->gathering &&
            !l->conn.mq->draining && mp_gate_may_read(&l->gate);
 }
 
@@ -130,7 +132,7 @@ static void lane_watch(struct mqtt_lane *l)
         events |= UV_WRITABLE;
     /* While HELD the socket stays watched until it is readable indeed: most
      * batches settle before that, and each change costs a system call. */
-    if (!events && l->gate.state == MP_GATE_HELD)
+    if (!events && (l->gate.state == MP_GATE_HELD || l->gathering))
         return;
     mp_mqtt_conn_watch(&l->conn, events);
 }
@@ -138,7 +140,7 @@ static void lane_watch(struct mqtt_lane *l)
 void mp_mqtt_lane_pump(struct mqtt_lane *l)
 {
     l->dirty = false;
-    if (l->conn.state != MQTT_UP)
+    if (l->conn.state != MQTT_UP || l->gathering)
         return;
     if (may_read(l))
         l->unread = !lane_read(l);
@@ -242,7 +244,7 @@ static void lane_up(struct mqtt_conn *c, bool session)
     l->live = true;
     l->listening = true;
     l->is_new = !session || !l->session.epoch;
-    l->dup = l->ready = l->flushing = l->unread = false;
+    l->dup = l->ready = l->flushing = l->unread = l->gathering = false;
     l->proof_id = 0;
     l->unanswered = 0;
     for (unsigned i = 0; i < l->session.n_subs; i++)
@@ -278,7 +280,7 @@ static void lane_ready(struct mqtt_conn *c, int events MP_UNUSED)
 {
     struct mqtt_lane *l = (struct mqtt_lane *)c;
 
-    if (l->gate.state == MP_GATE_HELD && !may_read(l))
+    if (l->gathering || (l->gate.state == MP_GATE_HELD && !may_read(l)))
         mp_mqtt_conn_watch(c, UV_DISCONNECT);
     else
         mp_mqtt_lane_pump(l);
