@@ -216,8 +216,12 @@ install: all
 	install -s -m 755 $(B)/moonpool-host $(B)/moonpool-worker $(DESTDIR)$(LIBEXEC)/
 	sed 's|@PREFIX@|$(PREFIX)|' cli/moonpool.service > $(B)/moonpool.service
 	install -m 644 $(B)/moonpool.service $(DESTDIR)$(PREFIX)/lib/systemd/system/
+	install -d $(DESTDIR)/etc/moonpool/functions $(DESTDIR)$(PREFIX)/share/doc/moonpool
+	install -m 644 README.md docs/*.md $(DESTDIR)$(PREFIX)/share/doc/moonpool/
+	cp -r examples $(DESTDIR)$(PREFIX)/share/doc/moonpool/
 
 uninstall:
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/moonpool
 	rm -f $(DESTDIR)$(PREFIX)/bin/moonpool $(DESTDIR)$(PREFIX)/lib/systemd/system/moonpool.service
 	rm -rf $(DESTDIR)$(LIBEXEC)
 
