@@ -8,12 +8,10 @@
  */
 #include "core/pool_impl.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "core/base/clock.h"
-#include "core/base/file.h"
 #include "core/log.h"
 
 /* What a worker may have in hand: two milliseconds of work, estimated. */

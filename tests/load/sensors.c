@@ -5,7 +5,7 @@
  *           [--host H] [--devices 100] [--topic sensors/{}/env]
  *           [--count N] [--seconds S] [--rate MESSAGES/S | --burst]
  *           [--exceed 10] [--qos 1] [--window 200] [--seed N]
- *           [--alerts FILTER] [--quiet]
+ *           [--alerts FILTER]
  *
  * Each device sends readings of about 90 bytes; of a hundred, --exceed are
  * above 30.0.  With --rate they are spread evenly; with --count alone they
