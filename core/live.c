@@ -51,20 +51,15 @@ static void duration(uint64_t ns, char *text, size_t size)
         snprintf(text, size, "%.0f ms", (double)ns / 1e6);
 }
 
-/* Proportional set size of a process in bytes; pid 0: our own. */
-static uint64_t pss_of(pid_t pid)
+/* Our own proportional set size, bytes. */
+static uint64_t own_pss(void)
 {
-    char path[64], line[256];
+    FILE *f = fopen("/proc/self/smaps_rollup", "re");
     unsigned long long kb = 0;
-    FILE *f;
+    char line[256];
 
-    if (pid)
-        snprintf(path, sizeof path, "/proc/%ld/smaps_rollup", (long)pid);
-    else
-        snprintf(path, sizeof path, "/proc/self/smaps_rollup");
-    f = fopen(path, "re");
     if (!f)
-        return 0; /* not dumpable to us (its own uid): not counted */
+        return 0;
     while (fgets(line, sizeof line, f))
         if (sscanf(line, "Pss: %llu kB", &kb) == 1)
             break;
@@ -74,7 +69,7 @@ static uint64_t pss_of(pid_t pid)
 
 static uint64_t memory(const struct mp_host *h)
 {
-    uint64_t bytes = pss_of(0);
+    uint64_t bytes = own_pss();
 
     for (unsigned i = 0; i < MP_WORKERS_MAX; i++) {
         const struct mp_process *p = h->pool.by_bit[i];

@@ -374,7 +374,12 @@ void mp_pool_on_done(struct mp_process *p, struct mp_invocation *inv,
     mp_invocation_leave(inv);
     p->retire = p->solo;
     if (!(inv->version->loaded_in >> p->bit & 1)) {
-        mp_pool_put_back(p, inv); /* it did not load here: later, elsewhere */
+        /* It did not load here: later, elsewhere.  A suspect, for which no
+         * breaker waits, pays with a life. */
+        if (p->solo)
+            mp_pool_blame(p, inv, "the function did not load again");
+        else
+            mp_pool_put_back(p, inv);
         return;
     }
     mp_hist_add(&slot->metrics.start_warm, out->copy_ns);

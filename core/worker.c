@@ -4,9 +4,9 @@
  * The watch never asks the worker anything: it reads the shared page, which
  * is only a hint (a worker may write there what it likes), and the kernel's
  * clock of the process, which is not.  What the page can do is to make a run
- * look younger than it is, and against that stands the processor clock of the
- * whole process since the last answer that came over the socket (the pool
- * counts it); it can't make another worker's run look late.
+ * look younger than it is; against that stands the time since the worker last
+ * answered for anything it has in hand (pool_watch.c).  It can't make another
+ * worker's run look late.
  */
 #include "core/worker.h"
 
