@@ -24,6 +24,7 @@ B := build/san
 OPT := -O1 -g -fno-omit-frame-pointer
 HARD := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 LDHARD := $(HARD)
+CRASH := 1
 endif
 # COV=1 counts which lines run, for `make cover`.
 ifdef COV
@@ -42,7 +43,8 @@ WARN := -Wall
 HARD := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined
 LDHARD := -fsanitize=address,undefined
 endif
-# CRASH=1 gives the crash points of core/base/crash.h their meaning.
+# CRASH=1 gives the crash points of core/base/crash.h their meaning; SAN=1 has
+# them, too, so that `make test` can visit some.
 ifdef CRASH
 CPPFLAGS += -DMP_CRASH
 endif
@@ -59,13 +61,14 @@ LUA_LIBS = $(shell pkg-config --libs lua5.4)
 lib = $(patsubst %.c,$(B)/%.o,$(wildcard $(1)/*.c))
 BASE_O := $(call lib,core/base)
 CORE_O := $(call lib,core)
+API_O := $(call lib,core/api)
 LUART_O := $(call lib,luart)
 TRANSPORT_O := $(call lib,transports)
 # Each program has its main in a file of cli/; what they share is the rest.
 MAINS := $(B)/cli/moonpool.o $(B)/cli/host.o $(B)/cli/worker.o
 CLI_O := $(filter-out $(MAINS),$(call lib,cli))
 
-PROGRAMS := $(B)/moonpool $(B)/moonpool-host $(B)/moonpool-worker
+PROGRAMS := $(B)/moonpool $(B)/moonpool-host $(B)/moonpool-worker $(B)/moonpool-api.so
 
 .PHONY: all
 all: $(PROGRAMS)
@@ -77,6 +80,7 @@ step = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
 $(B)/luart/%.o $(B)/tests/%.o: CPPFLAGS += $(LUA_CFLAGS)
 $(B)/tests/fuzz/%.o: CPPFLAGS += $(if $(FUZZ),,-DMP_FUZZ_MAIN)
+$(API_O): CFLAGS += -fPIC
 $(B)/core/worker.o $(B)/cli/%.o: CPPFLAGS += -DMP_LIBEXEC='"$(LIBEXEC)"'
 $(B)/core/worker.o $(call lib,cli): $(B)/prefix
 
@@ -105,16 +109,20 @@ $(B)/lib%.a:
 # ---- programs ----
 
 $(B)/moonpool: $(B)/cli/moonpool.o $(B)/libcli.a $(B)/libcore.a $(B)/libbase.a
-	$(call step,LINK,$@)$(CC) $(LDFLAGS) $^ -linih -o $@
-$(B)/moonpool-host: $(B)/cli/host.o $(TRANSPORT_O) $(B)/libcli.a $(B)/libcore.a $(B)/libbase.a
-	$(call step,LINK,$@)$(CC) $(LDFLAGS) $^ -lmosquitto -luv -linih -o $@
+	$(call step,LINK,$@)$(CC) $(LDFLAGS) $^ -linih -luv -lsqlite3 -lpthread -o $@
+# What the shared object takes from the host is kept there and shown to it.
+API_NEEDS = $(shell nm -u $(B)/moonpool-api.so | sed -n 's/^ *U \(mp_.*\)/-Wl,-u,\1 -Wl,--export-dynamic-symbol=\1/p')
+$(B)/moonpool-api.so: $(API_O)
+	$(call step,LINK,$@)$(CC) $(filter-out -pie,$(LDFLAGS)) -shared $^ -lmicrohttpd -luv -o $@
+$(B)/moonpool-host: $(B)/cli/host.o $(TRANSPORT_O) $(B)/libcli.a $(B)/libcore.a $(B)/libbase.a $(B)/moonpool-api.so
+	$(call step,LINK,$@)$(CC) $(LDFLAGS) $(API_NEEDS) $(filter-out %.so,$^) -lmosquitto -luv -linih -lsqlite3 -lpthread -o $@
 $(B)/moonpool-worker: $(B)/cli/worker.o $(B)/libluart.a $(B)/libbase.a
 	$(call step,LINK,$@)$(CC) $(LDFLAGS) $^ $(LUA_LIBS) -lseccomp -lm -o $@
 
 # ---- programs of the tests ----
 
 ALL_LIBS = $(B)/libcli.a $(B)/libcore.a $(B)/libluart.a $(B)/libbase.a
-ALL_L = -lmosquitto -luv -linih -lseccomp $(LUA_LIBS) -lm
+ALL_L = -lmosquitto -luv -linih -lsqlite3 -lseccomp $(LUA_LIBS) -lm
 
 # A unit test is one file.  What tests share (a scripted broker, a worker to
 # talk to) is in files of another name, and in libtest.a.
@@ -132,13 +140,27 @@ $(B)/bench/%: $(B)/tests/bench/%.o $(ALL_LIBS) | $(B)/bench/moonpool-worker
 	$(call step,LINK,$@)$(CC) $(LDFLAGS) $^ $(ALL_L) -o $@
 
 # Bare clients of a broker: nothing of the host is in them.
-$(B)/bench/ceiling $(B)/bench/alerts: $(B)/bench/%: $(B)/tests/bench/%.o $(B)/libbase.a
+$(B)/bench/ceiling $(B)/bench/alerts $(B)/bench/counter: $(B)/bench/%: $(B)/tests/bench/%.o $(B)/libbase.a
 	@mkdir -p $(@D)
-	$(call step,LINK,$@)$(CC) $(LDFLAGS) $^ -lmosquitto -lm -o $@
+	$(call step,LINK,$@)$(CC) $(LDFLAGS) $^ -lmosquitto -lsqlite3 -lm -o $@
 
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
 $(B)/tests/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(ALL_LIBS) | $(B)/tests/moonpool-worker
 	$(call step,LINK,$@)$(CC) $(LDFLAGS) $(if $(FUZZ),-fsanitize=fuzzer) $^ $(ALL_L) -o $@
+
+# What kills and disturbs a real host (tests/crash), and cuts its power.
+DURABLE := $(addprefix $(B)/,crash-test powercut-replay powercut-small record.so fault.so)
+$(B)/crash-test: $(call lib,tests/crash) $(B)/libbase.a
+	$(call step,LINK,$@)$(CC) $(LDFLAGS) $^ -lmosquitto -lsqlite3 -o $@
+$(B)/powercut-replay: $(patsubst %,$(B)/tests/powercut/%.o,disk promise replay) $(B)/libcore.a $(B)/libbase.a
+	$(call step,LINK,$@)$(CC) $(LDFLAGS) $^ -luv -linih -lsqlite3 -o $@
+$(B)/powercut-small: $(B)/tests/powercut/small.o
+	$(call step,LINK,$@)$(CC) $(LDFLAGS) $^ -lsqlite3 -o $@
+$(B)/record.so: tests/powercut/record.c
+$(B)/fault.so: tests/fault/fault.c
+$(B)/record.so $(B)/fault.so: Makefile
+	@mkdir -p $(@D)
+	$(call step,CC,$@)$(CC) $(CPPFLAGS) -std=c11 -O2 -g $(WARN) -fPIC -shared $(filter %.c,$^) -o $@
 
 # A program looks for the worker beside itself.
 $(B)/tests/moonpool-worker $(B)/bench/moonpool-worker:
@@ -151,8 +173,8 @@ $(B)/tests/moonpool-worker $(B)/bench/moonpool-worker:
 # -j only where the caller gave none.
 SUB = +@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
 
-.PHONY: help run test test-programs unit check bench cover fuzz install \
-        uninstall format clean
+.PHONY: help run test test-programs unit check bench cover fuzz crash \
+        powercut fault install uninstall format clean
 help:
 	@echo 'make run      set up, build, and let simulated sensors burst'
 	@echo '              through the functions in examples/; Ctrl-C ends it'
@@ -163,6 +185,9 @@ help:
 	@echo 'make bench    figures with units; also in build/bench.json'
 	@echo 'make cover    which lines the tests never run'
 	@echo 'make fuzz     P=json S=60: one parser, so many seconds'
+	@echo 'make crash    SIGKILL at every crash point and at any moment; some'
+	@echo '              minutes, as have: make powercut (1,000 cuts of the power),'
+	@echo '              make fault (the Nth write, sync, allocation fails)'
 	@echo 'make install  DESTDIR= PREFIX=$(PREFIX); uninstall takes it away'
 	@echo 'make format   lay out all sources;  make clean  remove build/'
 	@echo
@@ -179,7 +204,7 @@ test:
 	$(SUB) SAN=1 B=$(B)/san all test-programs
 	@tests/run.sh $(B) $(B)/san
 
-test-programs: $(UNIT) $(LOAD) $(FUZZERS)
+test-programs: $(UNIT) $(LOAD) $(FUZZERS) $(DURABLE)
 
 unit: $(UNIT) $(PROGRAMS) $(LOAD)
 	@tests/run.sh --unit $(B)
@@ -210,10 +235,20 @@ fuzz:
 	$(B)/fuzz/tests/fuzz_$(P) -max_total_time=$(S) -max_len=4096 -print_final_stats=1 \
 	  -artifact_prefix=$(B)/fuzz/ $(B)/fuzz/found-$(P) $(wildcard tests/corpus/$(P))
 
+# SEED=N repeats what a run printed.
+crash:
+	@tests/setup.sh build
+	$(SUB) CRASH=1 B=$(B)/crash all $(B)/crash/crash-test
+	@tests/crash/crash.sh $(B)/crash $(SEED)
+powercut fault:
+	@tests/setup.sh build
+	$(SUB) all $(DURABLE)
+	@tests/$@/$@.sh $(B) $(SEED)
+
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBEXEC) $(DESTDIR)$(PREFIX)/lib/systemd/system
 	install -s -m 755 $(B)/moonpool $(DESTDIR)$(PREFIX)/bin/
-	install -s -m 755 $(B)/moonpool-host $(B)/moonpool-worker $(DESTDIR)$(LIBEXEC)/
+	install -s -m 755 $(B)/moonpool-host $(B)/moonpool-worker $(B)/moonpool-api.so $(DESTDIR)$(LIBEXEC)/
 	sed 's|@PREFIX@|$(PREFIX)|' cli/moonpool.service > $(B)/moonpool.service
 	install -m 644 $(B)/moonpool.service $(DESTDIR)$(PREFIX)/lib/systemd/system/
 	install -d $(DESTDIR)/etc/moonpool/functions $(DESTDIR)$(PREFIX)/share/doc/moonpool

@@ -12,13 +12,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/flags.h"
 #include "cli/watch.h"
+#include "core/api.h"
 #include "core/base/clock.h"
 #include "core/host.h"
 #include "core/live.h"
@@ -36,6 +36,7 @@ static struct {
     struct mp_run_flags flags;
     struct mp_config config;
     struct mp_host host;
+    struct mp_api *api;
     uv_loop_t loop;
     uv_signal_t term, intr, hup, usr1;
     uv_timer_t drain, late, watchdog;
@@ -54,6 +55,8 @@ static void say(struct mp_report *r, bool warning, const char *text)
 
 static const char *ready_text(unsigned live)
 {
+    if (mp_host_trouble(&me.host)[0])
+        return ", waiting for the database: no input is taken";
     if (!live)
         return ", but no function is loaded: there is nothing to connect for";
     return me.link_up ? "" : ", waiting for the broker";
@@ -141,10 +144,9 @@ static void on_give_up(uv_timer_t *timer)
 static void finish(void)
 {
     uv_timer_stop(&me.drain);
-    if (me.host.parked)
-        mp_log(MP_WARN, "host", MP_FIELDS(MP_NUM("events", me.host.parked)),
-               "stopping with events that wait in memory; they are lost");
     uv_timer_start(&me.late, on_give_up, GIVE_UP_MS, 0);
+    mp_api_close(me.api);
+    me.api = NULL;
     mp_host_close(&me.host, on_closed, NULL);
 }
 
@@ -170,6 +172,13 @@ static void on_stop(uv_signal_t *handle, int number)
 }
 
 /* ---- other signals ---- */
+
+/* The host can't work like this, and has said why. */
+static void on_fatal(void *arg)
+{
+    (void)arg;
+    _exit(MP_EXIT_NO);
+}
 
 static void rescan(void)
 {
@@ -215,6 +224,7 @@ static void on_watchdog(uv_timer_t *timer)
 static int lock_data(struct mp_why *why)
 {
     char path[4096], *slash;
+    int dir;
 
     snprintf(path, sizeof path, "%s", me.config.data);
     for (slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
@@ -225,16 +235,17 @@ static int lock_data(struct mp_why *why)
     }
     if (mkdir(path, 0750) && errno != EEXIST)
         return mp_why_errno(why, "make the data directory %s", path);
-    snprintf(path, sizeof path, "%s/lock", me.config.data);
-    me.lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
-    if (me.lock_fd < 0)
-        return mp_why_errno(why, "open %s", path);
-    if (flock(me.lock_fd, LOCK_EX | LOCK_NB))
-        return mp_why_set(why, MP_EDENY,
-                          "another moonpool uses the data directory %s; give "
-                          "this one its own with --data",
-                          me.config.data);
-    return 0;
+    dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return mp_why_errno(why, "open the data directory %s", path);
+    me.lock_fd = mp_store_lock(dir, why);
+    close(dir);
+    if (me.lock_fd == MP_EDENY)
+        mp_why_set(why, MP_EDENY,
+                   "another moonpool uses the data directory %s; give this "
+                   "one its own with --data",
+                   me.config.data);
+    return me.lock_fd < 0 ? me.lock_fd : 0;
 }
 
 static void on_signal(uv_signal_t *handle, uv_signal_cb cb, int number)
@@ -295,7 +306,10 @@ int main(int argc, char **argv)
     start_handles();
     me.host.on_settled = on_settled;
     me.host.on_link = on_link;
+    me.host.on_fatal = on_fatal;
     if (mp_host_open(&me.host, &me.loop, &me.config, &mp_mqtt, &why))
+        return fail(&why);
+    if (mp_api_open(&me.api, &me.host, &why))
         return fail(&why);
     if (me.flags.live)
         mp_live_open(&me.host);

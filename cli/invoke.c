@@ -19,6 +19,7 @@
 
 enum {
     REPEAT_MAX = 1000000,
+    JSON_MAX = 16 << 20,  /* of an event or a state: what a gateway holds */
     SHOWN_MAX = 64 << 20, /* an outcome, each byte of it escaped */
     MISTAKES_MAX = 16 << 10,
 };
@@ -76,7 +77,11 @@ static int parse_flags(struct invoke *v, int argc, char **argv, int *status)
          .arg = "NAME=FILE",
          .help = "(later)",
          .list = &v->secrets},
-        {.name = "state", .arg = "FILE", .help = "(later)", .text = &v->state},
+        {.name = "state",
+         .arg = "FILE",
+         .help = "values there are: {KEY: {NAME: value}}, or {NAME: value} of "
+                 "the event's actor",
+         .text = &v->state},
     };
     const struct mp_usage usage = {
         .verb = "moonpool invoke",
@@ -108,9 +113,6 @@ static bool read_flags(struct invoke *v)
     if (v->secrets.n)
         return refuse("secret", "is for secrets, which this version doesn't "
                                 "have");
-    if (v->state)
-        return refuse("state", "is for durable state, which this version "
-                               "doesn't have");
     v->times = 1;
     if (v->repeat) {
         v->times = strtol(v->repeat, &end, 10);
@@ -167,31 +169,52 @@ static int fail_why(const struct invoke *v, const struct mp_why *why)
 
 /* ---- the event ---- */
 
-static int read_event(const struct invoke *v, struct mp_value_doc *doc,
-                      struct mp_why *why)
+/* A file of JSON; name NULL: none. */
+static int read_json(const char *name, struct mp_tree_doc *doc,
+                     struct mp_why *why)
 {
     struct mp_buf text;
     int rc;
 
-    *doc = (struct mp_value_doc){0};
-    if (!v->event)
+    *doc = (struct mp_tree_doc){0};
+    if (!name)
         return 0;
-    mp_buf_init(&text, MP_FUNCTION_BYTES_MAX);
-    if (strcmp(v->event, "-") == 0)
-        rc = mp_file_read_fd(STDIN_FILENO, MP_FUNCTION_BYTES_MAX, &text, why);
+    mp_buf_init(&text, JSON_MAX);
+    if (strcmp(name, "-") == 0)
+        rc = mp_file_read_fd(STDIN_FILENO, JSON_MAX, &text, why);
     else
-        rc =
-            mp_file_read(AT_FDCWD, v->event, MP_FUNCTION_BYTES_MAX, &text, why);
+        rc = mp_file_read(AT_FDCWD, name, JSON_MAX, &text, why);
     if (rc == 0)
-        rc = mp_value_parse(doc, mp_buf_bytes(&text), why);
+        rc = mp_tree_parse(doc, mp_buf_bytes(&text), why);
     if (rc)
-        mp_why_wrap(why, "%s", strcmp(v->event, "-") ? v->event : "stdin");
+        mp_why_wrap(why, "%s", strcmp(name, "-") ? name : "stdin");
     mp_buf_fini(&text);
     return rc;
 }
 
+/* The values of --state, for the actor of the event. */
+static int read_state(const struct invoke *v, const struct mp_function *fn,
+                      const struct mp_event *event, struct mp_actors *actors,
+                      struct mp_why *why)
+{
+    struct mp_slice key = event->has_key ? event->key : MP_S("");
+    struct mp_tree_doc doc;
+    int rc;
+
+    if (!v->state)
+        return 0;
+    rc = read_json(v->state, &doc, why);
+    if (rc)
+        return rc;
+    rc = mp_actors_read(actors, fn, doc.root, &key, why);
+    if (rc)
+        mp_why_wrap(why, "%s", v->state);
+    mp_tree_fini(&doc);
+    return rc;
+}
+
 static int make_step(const struct invoke *v, const struct mp_function *fn,
-                     const struct mp_value *value, struct mp_step *step,
+                     const struct mp_tree *value, struct mp_step *step,
                      struct mp_why *why)
 {
     /* what else stands in a step of a test */
@@ -275,15 +298,19 @@ static int load_and_run(const struct invoke *v, const struct mp_function *fn,
                         const struct mp_event *event, struct mistakes *m)
 {
     struct mp_loaded loaded;
+    struct mp_actors actors;
     struct mp_solo solo;
     struct mp_why why;
     int status;
 
     mp_solo_init(&solo);
+    mp_actors_init(&actors);
+    solo.actors = &actors;
     solo.node = v->node;
     solo.env = v->env;
     solo.n_env = v->envs.n;
-    if (mp_solo_load(&solo, fn, &loaded, &why)) {
+    if (read_state(v, fn, event, &actors, &why) ||
+        mp_solo_load(&solo, fn, &loaded, &why)) {
         status = fail_why(v, &why);
     } else if (loaded.kind != MP_OUT_OK) {
         print_load(v, fn, &loaded);
@@ -296,13 +323,14 @@ static int load_and_run(const struct invoke *v, const struct mp_function *fn,
             status = run_times(v, fn, &solo, &loaded, event);
     }
     mp_solo_fini(&solo);
+    mp_actors_fini(&actors);
     return status;
 }
 
 static int invoke(const struct invoke *v, const struct mp_function *fn,
                   struct mistakes *m)
 {
-    struct mp_value_doc doc;
+    struct mp_tree_doc doc;
     struct mp_step step;
     struct mp_why why;
     int status;
@@ -311,14 +339,14 @@ static int invoke(const struct invoke *v, const struct mp_function *fn,
         if (mp_solo_env_check(fn, v->env[i].name, &why))
             return fail_why(v, &why);
     }
-    if (read_event(v, &doc, &why))
+    if (read_json(v->event, &doc, &why))
         return fail_why(v, &why);
     if (make_step(v, fn, doc.root, &step, &why))
         status = fail_why(v, &why);
     else
         status = load_and_run(v, fn, &step.event, m);
     mp_step_fini(&step);
-    mp_value_fini(&doc);
+    mp_tree_fini(&doc);
     return status;
 }
 

@@ -15,6 +15,10 @@ const struct mp_verb mp_verbs[] = {
     {"test", mp_verb_test, "test [PATH...]", "runs tests/*.json of functions"},
     {"invoke", mp_verb_invoke, "invoke [PATH]",
      "one event, offline, without any effect"},
+    {"send", mp_verb_send, "send FUNCTION", "an event into the running host"},
+    {"state", mp_verb_state, "state ls|get|...", "what functions keep"},
+    {"dlq", mp_verb_dlq, "dlq ls|show|...", "dead letters: what was given up"},
+    {"queue", mp_verb_queue, "queue ls|drop", "events that wait in the host"},
     {"help", mp_verb_help, "help [TOPIC]", "config, function, lua or a verb"},
     {"version", mp_verb_version, "version", "of this program"},
 };

@@ -5,6 +5,10 @@
  * "publsh" would otherwise always pass.  Names that belong to later versions
  * are refused for the same reason.
  *
+ * Values and alarms are kept from step to step, as on a gateway.  `after` moves
+ * the clock to each alarm that is due, runs it, and goes on; what those runs
+ * did counts as done by the step, before what its own event did.
+ *
  * The first step that goes otherwise ends the scenario, as those behind it
  * were written for another world.
  */
@@ -26,29 +30,34 @@
 enum {
     ENV_MAX = 64,
     WRONG_MAX = 16 << 10,
-    ACTUAL_MAX = 32 << 20, /* effects of one run, as JSON */
+    GATHERED_MAX = 32 << 20, /* effects and lines of one step */
+    ACTUAL_MAX = 64 << 20,   /* the same as JSON */
 };
 
 struct scene {
     const struct mp_function *fn;
     struct mp_solo solo;
+    struct mp_actors actors; /* what is kept from step to step */
+    /* of all runs of a step: its alarms', then its event's */
+    struct mp_buf effects, logs;
+    uint32_t n_effects, n_logs;
     struct mp_pair env[ENV_MAX];
     struct mp_scenario *result;
 };
 
 /* ---- reading ---- */
 
-struct mp_slice mp_scenario_about(const struct mp_value *file)
+struct mp_slice mp_scenario_about(const struct mp_tree *file)
 {
-    return mp_value_text(mp_value_get(file, "about"));
+    return mp_tree_text(mp_tree_get(file, "about"));
 }
 
 /* Names of later versions; words ends with NULL. */
-static int refuse_later(const struct mp_value *v, const char *const *words,
+static int refuse_later(const struct mp_tree *v, const char *const *words,
                         struct mp_why *why)
 {
     for (; *words; words++) {
-        if (mp_value_get(v, *words))
+        if (mp_tree_get(v, *words))
             return mp_why_set(why, MP_EPARSE,
                               "'%s' needs what this version doesn't have yet",
                               *words);
@@ -56,41 +65,42 @@ static int refuse_later(const struct mp_value *v, const char *const *words,
     return 0;
 }
 
-static int check_file(const struct mp_value *file, struct mp_why *why)
+static int check_file(const struct mp_tree *file, struct mp_why *why)
 {
-    static const char *const later[] = {"state", "requests", "secrets", NULL};
-    static const char *const words[] = {"about", "time", "env", "steps", NULL};
-    const struct mp_value *steps = mp_value_get(file, "steps");
+    static const char *const later[] = {"requests", "secrets", NULL};
+    static const char *const words[] = {"about", "time",  "env",
+                                        "state", "steps", NULL};
+    const struct mp_tree *steps = mp_tree_get(file, "steps");
     int rc;
 
     if ((rc = refuse_later(file, later, why)) ||
         (rc = mp_step_members(file, "the test", words, why)))
         return rc;
-    if (mp_value_get(file, "about") && !mp_scenario_about(file).ptr)
+    if (mp_tree_get(file, "about") && !mp_scenario_about(file).ptr)
         return mp_why_set(why, MP_EPARSE, "about is not a string");
-    if (!steps || steps->kind != MP_VALUE_LIST || !steps->n)
+    if (!steps || steps->kind != MP_TREE_LIST || !steps->n)
         return mp_why_set(why, MP_EPARSE, "steps is not a list of events");
     return 0;
 }
 
-static int read_env(struct scene *sc, const struct mp_value *env,
+static int read_env(struct scene *sc, const struct mp_tree *env,
                     struct mp_why *why)
 {
     int rc;
 
     if (!env)
         return 0;
-    if (env->kind != MP_VALUE_OBJECT || env->n > ENV_MAX)
+    if (env->kind != MP_TREE_OBJECT || env->n > ENV_MAX)
         return mp_why_set(why, MP_EPARSE,
                           "env is not an object of at most %d strings",
                           ENV_MAX);
     for (size_t i = 0; i < env->n; i++) {
-        const struct mp_value *v = env->items[i];
+        const struct mp_tree *v = env->items[i];
 
-        if (v->kind != MP_VALUE_STRING)
+        if (v->kind != MP_TREE_STRING)
             return mp_why_set(why, MP_EPARSE, "env.%.*s is %s, not a string",
                               MP_FMT(mp_cut(v->name, 60)),
-                              mp_value_kind_name(v));
+                              mp_tree_kind_name(v));
         rc = mp_solo_env_check(sc->fn, v->name, why);
         if (rc)
             return rc;
@@ -101,7 +111,7 @@ static int read_env(struct scene *sc, const struct mp_value *env,
     return 0;
 }
 
-static int read_clock(struct scene *sc, const struct mp_value *time,
+static int read_clock(struct scene *sc, const struct mp_tree *time,
                       struct mp_why *why)
 {
     int rc;
@@ -109,9 +119,9 @@ static int read_clock(struct scene *sc, const struct mp_value *time,
     sc->solo.wall_us = START_US;
     if (!time)
         return 0;
-    if (time->kind != MP_VALUE_STRING)
+    if (time->kind != MP_TREE_STRING)
         return mp_why_set(why, MP_EPARSE, "time is %s, not a string",
-                          mp_value_kind_name(time));
+                          mp_tree_kind_name(time));
     rc = mp_when_parse(time->text, &sc->solo.wall_us, why);
     if (rc)
         mp_why_wrap(why, "time");
@@ -121,7 +131,7 @@ static int read_clock(struct scene *sc, const struct mp_value *time,
 }
 
 /* "10m", or seconds. */
-static int read_after(const struct mp_value *after, int64_t *us,
+static int read_after(const struct mp_tree *after, int64_t *us,
                       struct mp_why *why)
 {
     const double most_s = 100 * 365 * 86400.0;
@@ -130,13 +140,13 @@ static int read_after(const struct mp_value *after, int64_t *us,
     *us = 0;
     if (!after)
         return 0;
-    if (after->kind == MP_VALUE_STRING) {
+    if (after->kind == MP_TREE_STRING) {
         rc = mp_parse_duration(after->text, us, why);
         if (rc)
             mp_why_wrap(why, "after");
         return rc;
     }
-    if ((after->kind != MP_VALUE_INT && after->kind != MP_VALUE_REAL) ||
+    if ((after->kind != MP_TREE_INT && after->kind != MP_TREE_REAL) ||
         after->real < 0 || after->real > most_s)
         return mp_why_set(why, MP_EPARSE,
                           "after is a duration as \"10m\", or seconds");
@@ -144,28 +154,89 @@ static int read_after(const struct mp_value *after, int64_t *us,
     return 0;
 }
 
-static int check_publish(const struct mp_value *list, struct mp_why *why)
+static int read_state(struct scene *sc, const struct mp_tree *state,
+                      struct mp_why *why)
 {
-    static const char *const words[] = {"kind",        "topic",      "data",
-                                        "qos",         "retain",     "expiry",
-                                        "data_base64", "properties", NULL};
-    int rc;
+    int rc = 0;
 
-    if (list->kind != MP_VALUE_LIST)
-        return mp_why_set(why, MP_EPARSE, "expect.publish is %s, not a list",
-                          mp_value_kind_name(list));
-    for (size_t i = 0; i < list->n; i++) {
-        rc = mp_step_members(list->items[i], "expect.publish", words, why);
-        if (rc)
-            return rc;
+    if (state)
+        rc = mp_actors_read(&sc->actors, sc->fn, state, NULL, why);
+    if (rc)
+        mp_why_wrap(why, "state");
+    return rc;
+}
+
+/* Lists of effects in expect. */
+static const char *const publish_words[] = {
+    "kind",   "topic",       "data",       "qos", "retain",
+    "expiry", "data_base64", "properties", NULL};
+static const char *const send_words[] = {
+    "kind", "function", "key", "data", "data_base64", "delay", NULL};
+static const char *const alarm_words[] = {
+    "kind",  "name", "key",         "due",    "after",
+    "slack", "data", "data_base64", "cancel", NULL};
+
+static const struct list {
+    const char *name, *where;
+    enum mp_effect_kind kind;
+    const char *const *words;
+} lists[] = {
+    {"publish", "expect.publish", MP_EFFECT_PUBLISH, publish_words},
+    {"send", "expect.send", MP_EFFECT_SEND, send_words},
+    {"alarms", "expect.alarms", MP_EFFECT_ALARM, alarm_words},
+};
+
+static int check_lists(const struct mp_tree *expect, struct mp_why *why)
+{
+    for (size_t l = 0; l < ARRAY_LEN(lists); l++) {
+        const struct mp_tree *list = mp_tree_get(expect, lists[l].name);
+
+        if (list && list->kind != MP_TREE_LIST)
+            return mp_why_set(why, MP_EPARSE, "%s is %s, not a list",
+                              lists[l].where, mp_tree_kind_name(list));
+        for (size_t i = 0; list && i < list->n; i++) {
+            int rc = mp_step_members(list->items[i], lists[l].where,
+                                     lists[l].words, why);
+
+            if (rc)
+                return rc;
+        }
     }
     return 0;
 }
 
-static int check_outcome(const struct mp_value *outcome, struct mp_why *why)
+/* What is no value of mine would never be found: {NAME: value} of a function
+ * that has keys. */
+static int check_state(const struct scene *sc, const struct mp_tree *state,
+                       struct mp_why *why)
+{
+    if (!sc->fn->has_state)
+        return mp_why_set(why, MP_EPARSE,
+                          "expect.state: '%s' has no [state] section",
+                          sc->fn->name);
+    if (state->kind != MP_TREE_OBJECT)
+        return mp_why_set(why, MP_EPARSE, "expect.state is %s, not an object",
+                          mp_tree_kind_name(state));
+    if (mp_actors_is_flat(sc->fn, state))
+        return 0;
+    for (size_t i = 0; i < state->n; i++) {
+        const struct mp_tree *actor = state->items[i];
+
+        if (actor->kind != MP_TREE_OBJECT && actor->kind != MP_TREE_NULL)
+            return mp_why_set(why, MP_EPARSE,
+                              "expect.state.%.*s is %s; it is written {KEY: "
+                              "{NAME: value}}, with \"\" for the function's "
+                              "own",
+                              MP_FMT(mp_cut(actor->name, 60)),
+                              mp_tree_kind_name(actor));
+    }
+    return 0;
+}
+
+static int check_outcome(const struct mp_tree *outcome, struct mp_why *why)
 {
     const char *words[MP_OUT_KINDS], *near;
-    struct mp_slice text = mp_value_text(outcome);
+    struct mp_slice text = mp_tree_text(outcome);
 
     for (unsigned k = 0; k < MP_OUT_KINDS; k++) {
         words[k] = mp_kind_name((enum mp_kind)k);
@@ -180,29 +251,33 @@ static int check_outcome(const struct mp_value *outcome, struct mp_why *why)
                       near ? "'?" : "");
 }
 
-static int check_expect(const struct mp_value *expect, struct mp_why *why)
+static int check_expect(const struct scene *sc, const struct mp_tree *expect,
+                        struct mp_why *why)
 {
-    static const char *const later[] = {"skipped", "send",  "notify",
-                                        "alarms",  "state", NULL};
+    static const char *const later[] = {"skipped", "notify", NULL};
     static const char *const words[] = {"outcome", "error", "status", "result",
-                                        "publish", "log",   NULL};
-    const struct mp_value *m;
+                                        "publish", "send",  "alarms", "state",
+                                        "log",     NULL};
+    const struct mp_tree *m;
     int rc;
 
     if ((rc = refuse_later(expect, later, why)) ||
         (rc = mp_step_members(expect, "expect", words, why)))
         return rc;
-    if ((m = mp_value_get(expect, "outcome")) && (rc = check_outcome(m, why)))
+    if ((m = mp_tree_get(expect, "outcome")) && (rc = check_outcome(m, why)))
         return rc;
-    if ((m = mp_value_get(expect, "publish")) && (rc = check_publish(m, why)))
+    if ((rc = check_lists(expect, why)))
         return rc;
-    if ((m = mp_value_get(expect, "error")) && m->kind != MP_VALUE_STRING)
+    m = mp_tree_get(expect, "state");
+    if (m && (rc = check_state(sc, m, why)))
+        return rc;
+    if ((m = mp_tree_get(expect, "error")) && m->kind != MP_TREE_STRING)
         return mp_why_set(why, MP_EPARSE, "expect.error is not a string");
-    m = mp_value_get(expect, "log");
-    if (m && m->kind != MP_VALUE_LIST)
+    m = mp_tree_get(expect, "log");
+    if (m && m->kind != MP_TREE_LIST)
         return mp_why_set(why, MP_EPARSE, "expect.log is not a list of parts");
     for (size_t i = 0; m && i < m->n; i++) {
-        if (m->items[i]->kind != MP_VALUE_STRING)
+        if (m->items[i]->kind != MP_TREE_STRING)
             return mp_why_set(why, MP_EPARSE,
                               "expect.log is not a list of "
                               "parts");
@@ -218,11 +293,11 @@ static bool contains(struct mp_slice text, struct mp_slice part)
 }
 
 static bool same_outcome(const struct mp_outcome *out,
-                         const struct mp_value *expect, struct mp_buf *diff)
+                         const struct mp_tree *expect, struct mp_buf *diff)
 {
-    const struct mp_value *want = mp_value_get(expect, "outcome");
+    const struct mp_tree *want = mp_tree_get(expect, "outcome");
     struct mp_slice kind = want ? want->text : MP_S("ok");
-    struct mp_slice error = mp_value_text(mp_value_get(expect, "error"));
+    struct mp_slice error = mp_tree_text(mp_tree_get(expect, "error"));
 
     if (!mp_slice_is(kind, mp_kind_name(out->kind))) {
         mp_buf_printf(diff, "outcome: expected \"%.*s\", got \"%s\"%s%.*s",
@@ -239,43 +314,57 @@ static bool same_outcome(const struct mp_outcome *out,
 }
 
 /* Compare what was written as JSON. */
-static bool same_value(const struct mp_value *want, struct mp_buf *actual,
+static bool same_value(const struct mp_tree *want, struct mp_buf *actual,
                        const char *root, struct mp_buf *diff)
 {
-    struct mp_value_doc doc;
+    struct mp_tree_doc doc;
     struct mp_why why;
     bool same;
 
-    if (actual->full || mp_value_parse(&doc, mp_buf_bytes(actual), &why)) {
+    if (actual->full || mp_tree_parse(&doc, mp_buf_bytes(actual), &why)) {
         mp_buf_printf(diff, "%s: too large to be compared", root);
         return false;
     }
-    same = mp_value_covers(want, doc.root, root, diff);
-    mp_value_fini(&doc);
+    same = mp_tree_covers(want, doc.root, root, diff);
+    mp_tree_fini(&doc);
     return same;
 }
 
-static bool same_publish(const struct mp_outcome *out,
-                         const struct mp_value *want, struct mp_buf *diff)
+static bool same_list(const struct mp_outcome *out, const struct list *list,
+                      const struct mp_tree *want, struct mp_buf *diff)
 {
     struct mp_buf actual;
     bool same;
 
     mp_buf_init(&actual, ACTUAL_MAX);
-    mp_show_effects(out, want, &actual);
-    same = same_value(want, &actual, "publish", diff);
+    mp_show_effects(out, list->kind, want, &actual);
+    same = same_value(want, &actual, list->name, diff);
+    mp_buf_fini(&actual);
+    return same;
+}
+
+static bool same_state(struct scene *sc, const struct mp_tree *want,
+                       struct mp_buf *diff)
+{
+    struct mp_buf actual;
+    bool same;
+
+    mp_buf_init(&actual, ACTUAL_MAX);
+    mp_actors_json(&sc->actors, mp_actors_is_flat(sc->fn, want),
+                   sc->solo.wall_us, &actual);
+    same = same_value(want, &actual, "state", diff);
     mp_buf_fini(&actual);
     return same;
 }
 
 static bool same_result(const struct mp_outcome *out,
-                        const struct mp_value *want, struct mp_buf *diff)
+                        const struct mp_tree *want, struct mp_buf *diff)
 {
     struct mp_buf actual;
     bool same;
 
     mp_buf_init(&actual, ACTUAL_MAX);
-    mp_show_result(out, want->kind != MP_VALUE_STRING, &actual);
+    mp_show_result(out, want->kind != MP_TREE_STRING, &actual);
     same = same_value(want, &actual, "result", diff);
     mp_buf_fini(&actual);
     return same;
@@ -283,7 +372,7 @@ static bool same_result(const struct mp_outcome *out,
 
 /* Each part in a line of its own, in order; lines between don't matter.  An
  * empty list: there is no line. */
-static bool same_log(const struct mp_outcome *out, const struct mp_value *want,
+static bool same_log(const struct mp_outcome *out, const struct mp_tree *want,
                      struct mp_buf *diff)
 {
     struct mp_reader r = mp_reader(out->logs);
@@ -317,25 +406,30 @@ static bool same_log(const struct mp_outcome *out, const struct mp_value *want,
     return false;
 }
 
-static bool same(const struct mp_outcome *out, const struct mp_value *expect,
-                 struct mp_buf *diff)
+static bool same(struct scene *sc, const struct mp_outcome *out,
+                 const struct mp_tree *expect, struct mp_buf *diff)
 {
-    const struct mp_value *m;
+    const struct mp_tree *m;
 
     if (!same_outcome(out, expect, diff))
         return false;
-    m = mp_value_get(expect, "status");
-    if (m && (m->kind != MP_VALUE_INT || m->integer != out->status)) {
+    m = mp_tree_get(expect, "status");
+    if (m && (m->kind != MP_TREE_INT || m->integer != out->status)) {
         mp_buf_printf(diff, "status: got %u", (unsigned)out->status);
         return false;
     }
-    m = mp_value_get(expect, "result");
+    m = mp_tree_get(expect, "result");
     if (m && !same_result(out, m, diff))
         return false;
-    m = mp_value_get(expect, "publish");
-    if (m && !same_publish(out, m, diff))
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+        m = mp_tree_get(expect, lists[i].name);
+        if (m && !same_list(out, &lists[i], m, diff))
+            return false;
+    }
+    m = mp_tree_get(expect, "state");
+    if (m && !same_state(sc, m, diff))
         return false;
-    m = mp_value_get(expect, "log");
+    m = mp_tree_get(expect, "log");
     return !m || same_log(out, m, diff);
 }
 
@@ -349,40 +443,123 @@ static int wrong(struct scene *sc, const char *sentence)
     return 0;
 }
 
-static int run_step(struct scene *sc, const struct mp_value *value,
-                    struct mp_why *why)
+/* Run one event and do what it says; its effects and lines are gathered. */
+static int run_event(struct scene *sc, const struct mp_event *event,
+                     struct mp_outcome *out, struct mp_why *why)
+{
+    int rc = mp_solo_run(&sc->solo, event, out, why);
+
+    if (rc)
+        return rc;
+    mp_actors_apply(&sc->actors, event, out, sc->solo.wall_us);
+    mp_buf_slice(&sc->effects, out->effects);
+    sc->n_effects += out->n_effects;
+    mp_buf_slice(&sc->logs, out->logs);
+    sc->n_logs += out->n_logs;
+    return 0;
+}
+
+/* Move the clock on, and run each alarm when it is due.  Where the step has no
+ * event of its own, out is the first that wasn't ok. */
+static int pass_time(struct scene *sc, int64_t after_us, bool alone,
+                     struct mp_outcome *out, struct mp_why *why)
+{
+    int64_t until = sc->solo.wall_us + after_us;
+    struct mp_actors_alarm *alarm;
+
+    while (sc->result->ok && out->kind == MP_OUT_OK &&
+           (alarm = mp_actors_due(&sc->actors, until))) {
+        struct mp_event event;
+        int64_t due = mp_actors_alarm_event(alarm, &event);
+        int rc;
+
+        if (due > sc->solo.wall_us)
+            sc->solo.wall_us = due;
+        rc = run_event(sc, &event, out, why);
+        if (rc == 0 && out->kind != MP_OUT_OK && !alone) {
+            mp_buf_printf(&sc->result->wrong, "alarm '%.*s': %s: %.*s",
+                          MP_FMT(event.alarm), mp_kind_name(out->kind),
+                          MP_FMT(out->error));
+            sc->result->ok = false;
+        }
+        mp_actors_alarm_done(alarm);
+        if (rc)
+            return rc;
+    }
+    if (sc->solo.wall_us < until)
+        sc->solo.wall_us = until;
+    return 0;
+}
+
+/* Does it say more than what time it is, and what is expected then? */
+static bool has_event(const struct mp_tree *value)
+{
+    if (!mp_tree_get(value, "after") || value->kind != MP_TREE_OBJECT)
+        return true;
+    for (size_t i = 0; i < value->n; i++) {
+        if (!mp_slice_is(value->items[i]->name, "after") &&
+            !mp_slice_is(value->items[i]->name, "expect"))
+            return true;
+    }
+    return false;
+}
+
+/* The step's own event. */
+static int run_own(struct scene *sc, const struct mp_tree *value,
+                   struct mp_outcome *out, struct mp_why *why)
 {
     static const char *const besides[] = {"after", "expect", NULL};
-    static const char *const later[] = {"requests", NULL};
-    const struct mp_value *expect = mp_value_get(value, "expect");
     struct mp_step_defaults defaults = {0};
-    struct mp_outcome out;
     struct mp_step step;
     struct mp_why bad;
     char id[24];
-    int64_t after;
     int rc = 0;
 
     snprintf(id, sizeof id, "test-%u", sc->result->steps);
-    if (refuse_later(value, later, &bad) ||
-        read_after(mp_value_get(value, "after"), &after, &bad) ||
-        (expect && check_expect(expect, &bad)))
-        return wrong(sc, bad.text);
-    sc->solo.wall_us += after;
     defaults.id = id;
     defaults.time_us = sc->solo.wall_us;
-    if (mp_step_read(&step, sc->fn, value, &defaults, besides, &bad)) {
+    if (mp_step_read(&step, sc->fn, value, &defaults, besides, &bad))
         wrong(sc, bad.text);
-    } else {
-        rc = mp_solo_run(&sc->solo, &step.event, &out, why);
-        if (rc == 0)
-            sc->result->ok = same(&out, expect, &sc->result->wrong);
-    }
+    else
+        rc = run_event(sc, &step.event, out, why);
     mp_step_fini(&step);
     return rc;
 }
 
-static int run_steps(struct scene *sc, const struct mp_value *steps,
+static int run_step(struct scene *sc, const struct mp_tree *value,
+                    struct mp_why *why)
+{
+    static const char *const later[] = {"requests", NULL};
+    const struct mp_tree *expect = mp_tree_get(value, "expect");
+    struct mp_outcome out = {.kind = MP_OUT_OK};
+    bool own = has_event(value);
+    struct mp_why bad;
+    int64_t after;
+    int rc;
+
+    if (refuse_later(value, later, &bad) ||
+        read_after(mp_tree_get(value, "after"), &after, &bad) ||
+        (expect && check_expect(sc, expect, &bad)))
+        return wrong(sc, bad.text);
+    mp_buf_reset(&sc->effects);
+    mp_buf_reset(&sc->logs);
+    sc->n_effects = sc->n_logs = 0;
+    rc = pass_time(sc, after, !own, &out, why);
+    if (rc == 0 && own && sc->result->ok)
+        rc = run_own(sc, value, &out, why);
+    if (rc || !sc->result->ok)
+        return rc;
+    if (sc->effects.full || sc->logs.full)
+        return wrong(sc, "the step does more than a test can look at");
+    out.effects = mp_buf_bytes(&sc->effects);
+    out.n_effects = sc->n_effects;
+    out.logs = mp_buf_bytes(&sc->logs);
+    out.n_logs = sc->n_logs;
+    sc->result->ok = same(sc, &out, expect, &sc->result->wrong);
+    return 0;
+}
+
+static int run_steps(struct scene *sc, const struct mp_tree *steps,
                      struct mp_why *why)
 {
     struct mp_buf *text = &sc->result->wrong;
@@ -414,7 +591,7 @@ static void keep_first(struct mp_report *r, bool warning, const char *text)
         snprintf(first->text, sizeof first->text, "%s", text);
 }
 
-static int play(struct scene *sc, const struct mp_value *file,
+static int play(struct scene *sc, const struct mp_tree *file,
                 struct mp_why *why)
 {
     struct first_mistake first = {.report = {.say = keep_first}};
@@ -423,8 +600,9 @@ static int play(struct scene *sc, const struct mp_value *file,
     int rc;
 
     if (check_file(file, &bad) ||
-        read_env(sc, mp_value_get(file, "env"), &bad) ||
-        read_clock(sc, mp_value_get(file, "time"), &bad))
+        read_env(sc, mp_tree_get(file, "env"), &bad) ||
+        read_clock(sc, mp_tree_get(file, "time"), &bad) ||
+        read_state(sc, mp_tree_get(file, "state"), &bad))
         return wrong(sc, bad.text);
     rc = mp_solo_load(&sc->solo, sc->fn, &loaded, why);
     if (rc)
@@ -432,11 +610,11 @@ static int play(struct scene *sc, const struct mp_value *file,
     mp_handlers_check(sc->fn, &loaded, &first.report);
     if (first.report.mistakes)
         return wrong(sc, first.text);
-    return run_steps(sc, mp_value_get(file, "steps"), why);
+    return run_steps(sc, mp_tree_get(file, "steps"), why);
 }
 
 int mp_scenario_run(struct mp_scenario *result, const struct mp_function *fn,
-                    const struct mp_value *file, struct mp_why *why)
+                    const struct mp_tree *file, struct mp_why *why)
 {
     struct scene sc = {.fn = fn, .result = result};
     int64_t started = mp_now_us();
@@ -445,9 +623,16 @@ int mp_scenario_run(struct mp_scenario *result, const struct mp_function *fn,
     *result = (struct mp_scenario){.ok = true};
     mp_buf_init(&result->wrong, WRONG_MAX);
     mp_solo_init(&sc.solo);
+    mp_actors_init(&sc.actors);
+    mp_buf_init(&sc.effects, GATHERED_MAX);
+    mp_buf_init(&sc.logs, GATHERED_MAX);
     sc.solo.node = "test";
+    sc.solo.actors = &sc.actors;
     rc = play(&sc, file, why);
     mp_solo_fini(&sc.solo);
+    mp_actors_fini(&sc.actors);
+    mp_buf_fini(&sc.effects);
+    mp_buf_fini(&sc.logs);
     result->took_us = mp_now_us() - started;
     return rc;
 }

@@ -11,7 +11,7 @@
 #define MP_SCENARIO_H
 
 #include "cli/solo.h"
-#include "cli/value.h"
+#include "cli/tree.h"
 
 struct mp_scenario {
     bool ok;
@@ -21,11 +21,11 @@ struct mp_scenario {
 };
 
 /* What a file says it is about; ptr NULL: it doesn't. */
-struct mp_slice mp_scenario_about(const struct mp_value *file);
+struct mp_slice mp_scenario_about(const struct mp_tree *file);
 
 MP_MUST int mp_scenario_run(struct mp_scenario *result,
                             const struct mp_function *fn,
-                            const struct mp_value *file, struct mp_why *why);
+                            const struct mp_tree *file, struct mp_why *why);
 void mp_scenario_fini(struct mp_scenario *result);
 
 #endif

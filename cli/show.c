@@ -7,8 +7,11 @@
 #include "cli/show.h"
 
 #include "core/base/base64.h"
+#include "core/base/clock.h"
 #include "core/base/utf8.h"
 #include "core/base/wire.h"
+#include "core/config.h"
+#include "core/event_json.h"
 #include "core/log.h"
 
 enum { SHOWN_DATA_MAX = 4096 }; /* bytes of a payload in a text line */
@@ -30,6 +33,29 @@ void mp_show_duration(uint64_t ns, struct mp_buf *b)
         }
     }
     mp_buf_printf(b, "%u ns", (unsigned)ns);
+}
+
+void mp_show_span(int64_t us, struct mp_buf *b)
+{
+    static const struct {
+        int64_t us;
+        const char *name;
+    } units[] = {{86400 * MP_SECOND, "d"},
+                 {3600 * MP_SECOND, "h"},
+                 {60 * MP_SECOND, "m"},
+                 {MP_SECOND, "s"},
+                 {MP_MS, "ms"}};
+
+    if (us < MP_MS) { /* nobody writes these */
+        mp_buf_printf(b, us ? "%lldus" : "0", (long long)us);
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+        if (us >= units[i].us)
+            mp_buf_printf(b, "%lld%s", (long long)(us / units[i].us),
+                          units[i].name);
+        us %= units[i].us;
+    }
 }
 
 /* ---- JSON ---- */
@@ -68,13 +94,13 @@ static void put_bytes(struct mp_buf *b, const char *name, struct mp_slice data)
 /* Put text as the JSON value it is, in our own spelling; false: it is none. */
 static bool put_value(struct mp_buf *b, struct mp_slice text)
 {
-    struct mp_value_doc doc;
+    struct mp_tree_doc doc;
     struct mp_why why;
 
-    if (mp_value_parse(&doc, text, &why))
+    if (mp_tree_parse(&doc, text, &why))
         return false;
-    mp_value_print(doc.root, b);
-    mp_value_fini(&doc);
+    mp_tree_print(doc.root, b);
+    mp_tree_fini(&doc);
     return true;
 }
 
@@ -111,10 +137,10 @@ static void put_data(struct mp_buf *b, struct mp_slice data, enum spelling how)
         put_bytes(b, "data", data);
 }
 
-static void put_effect(struct mp_buf *b, const struct mp_effect *e,
-                       enum spelling how)
+static void put_publish(struct mp_buf *b, const struct mp_effect *e,
+                        enum spelling how)
 {
-    mp_buf_printf(b, "{\"kind\":\"publish\",\"topic\":");
+    mp_buf_printf(b, "\"topic\":");
     mp_json_put_string(b, e->topic);
     mp_buf_put(b, ",", 1);
     put_data(b, e->data, how);
@@ -126,37 +152,137 @@ static void put_effect(struct mp_buf *b, const struct mp_effect *e,
         mp_buf_printf(b, ",\"properties\":");
         put_pairs(b, e->properties, e->n_properties);
     }
+}
+
+static void put_key(struct mp_buf *b, const struct mp_effect *e)
+{
+    mp_buf_printf(b, ",\"key\":");
+    mp_json_put_string(b, e->key);
+}
+
+/* ,"NAME": a duration: in words where want has words, else in seconds. */
+static void put_span(struct mp_buf *b, const char *name, int64_t us,
+                     const struct mp_tree *want)
+{
+    struct mp_slice words = mp_tree_text(mp_tree_get(want, name));
+    struct mp_why why;
+    int64_t same;
+
+    mp_buf_printf(b, ",\"%s\":", name);
+    if (!words.ptr) {
+        if (us % MP_SECOND == 0)
+            mp_json_put_int(b, us / MP_SECOND);
+        else
+            mp_json_put_double(b, (double)us / (double)MP_SECOND);
+    } else if (mp_parse_duration(words, &same, &why) == 0 && same == us) {
+        mp_json_put_string(b, words);
+    } else {
+        mp_buf_put(b, "\"", 1);
+        mp_show_span(us, b);
+        mp_buf_put(b, "\"", 1);
+    }
+}
+
+static void put_alarm(struct mp_buf *b, const struct mp_effect *e,
+                      enum spelling how, const struct mp_tree *want)
+{
+    char due[MP_TIME_TEXT];
+
+    mp_buf_printf(b, "\"name\":");
+    mp_json_put_string(b, e->name);
+    put_key(b, e);
+    if (e->cancel) {
+        mp_buf_printf(b, ",\"due\":null,\"cancel\":true");
+        return;
+    }
+    mp_time_text(e->at_us, due);
+    mp_buf_printf(b, ",\"due\":\"%s\"", due);
+    if (e->after_us >= 0)
+        put_span(b, "after", e->after_us, want);
+    if (e->slack_us)
+        put_span(b, "slack", e->slack_us, want);
+    mp_buf_put(b, ",", 1);
+    put_data(b, e->data, how);
+}
+
+static void put_send(struct mp_buf *b, const struct mp_effect *e,
+                     enum spelling how, const struct mp_tree *want)
+{
+    mp_buf_printf(b, "\"function\":");
+    mp_json_put_string(b, e->name);
+    if (e->has_key)
+        put_key(b, e);
+    mp_buf_put(b, ",", 1);
+    put_data(b, e->data, how);
+    put_span(b, "delay", e->delay_us, want);
+}
+
+static void put_change(struct mp_buf *b, const struct mp_effect *e)
+{
+    mp_buf_printf(b, "\"op\":\"%s\"", mp_state_op_name(e->op));
+    put_key(b, e);
+    mp_buf_printf(b, ",\"name\":");
+    mp_json_put_string(b, e->name);
+    mp_buf_printf(b, ",\"value\":");
+    mp_value_json(b, &e->value);
+    if (e->ttl_us)
+        put_span(b, "ttl", e->ttl_us, NULL);
+}
+
+/* As the expected effect has its payload. */
+static enum spelling spelling_of(const struct mp_tree *want)
+{
+    const struct mp_tree *data;
+
+    if (mp_tree_get(want, "data_base64"))
+        return AS_BASE64;
+    data = mp_tree_get(want, "data");
+    return data && data->kind != MP_TREE_STRING ? AS_VALUE : AS_TEXT;
+}
+
+/* want: the effect that is expected in its place, or NULL. */
+static void put_effect(struct mp_buf *b, const struct mp_effect *e,
+                       const struct mp_tree *want)
+{
+    static const char *const names[MP_EFFECT_KINDS] = {
+        [MP_EFFECT_PUBLISH] = "publish",
+        [MP_EFFECT_SEND] = "send",
+        [MP_EFFECT_ALARM] = "alarm",
+        [MP_EFFECT_STATE] = "state",
+    };
+    enum spelling how = spelling_of(want);
+
+    mp_buf_printf(b, "{\"kind\":\"%s\",", names[e->kind]);
+    if (e->kind == MP_EFFECT_PUBLISH)
+        put_publish(b, e, how);
+    else if (e->kind == MP_EFFECT_SEND)
+        put_send(b, e, how, want);
+    else if (e->kind == MP_EFFECT_ALARM)
+        put_alarm(b, e, how, want);
+    else
+        put_change(b, e);
     mp_buf_put(b, "}", 1);
 }
 
-/* As the n-th expected effect has its payload. */
-static enum spelling spelling_of(const struct mp_value *wanted, uint32_t n)
-{
-    const struct mp_value *data;
-
-    if (!wanted || wanted->kind != MP_VALUE_LIST || n >= wanted->n)
-        return AS_TEXT;
-    if (mp_value_get(wanted->items[n], "data_base64"))
-        return AS_BASE64;
-    data = mp_value_get(wanted->items[n], "data");
-    return data && data->kind != MP_VALUE_STRING ? AS_VALUE : AS_TEXT;
-}
-
-void mp_show_effects(const struct mp_outcome *out,
-                     const struct mp_value *wanted, struct mp_buf *b)
+void mp_show_effects(const struct mp_outcome *out, unsigned kind,
+                     const struct mp_tree *wanted, struct mp_buf *b)
 {
     struct mp_reader r = mp_reader(out->effects);
     struct mp_pair pairs[MP_PAIRS_MAX];
     struct mp_effect e;
+    size_t n = 0;
 
     mp_buf_put(b, "[", 1);
     for (uint32_t i = 0; i < out->n_effects; i++) {
         int rc = mp_read_effect(&r, &e, pairs);
 
         MP_ASSERT(rc == 0);
-        if (i)
+        if (kind && e.kind != kind)
+            continue;
+        if (n)
             mp_buf_put(b, ",", 1);
-        put_effect(b, &e, spelling_of(wanted, i));
+        put_effect(b, &e, wanted && n < wanted->n ? wanted->items[n] : NULL);
+        n++;
     }
     mp_buf_put(b, "]", 1);
 }
@@ -224,7 +350,7 @@ void mp_show_json(const struct mp_shown *s, struct mp_buf *b)
     mp_buf_printf(b, ",\"result\":");
     mp_show_result(out, false, b);
     mp_buf_printf(b, ",\"effects\":");
-    mp_show_effects(out, NULL, b);
+    mp_show_effects(out, 0, NULL, b);
     mp_buf_printf(b, ",\"log\":[");
     put_logs(b, s->logs, s->n_logs, &first);
     put_logs(b, out->logs, out->n_logs, &first);
@@ -291,8 +417,94 @@ static void text_logs(struct mp_slice logs, uint32_t n, struct mp_buf *b)
     }
 }
 
+static void text_publish(const struct mp_effect *e, struct mp_buf *b)
+{
+    mp_buf_printf(b, "publish  ");
+    put_clean(b, e->topic, MP_TOPIC_MAX);
+    mp_buf_printf(b, "  qos %u%s  ", (unsigned)e->qos,
+                  e->retain ? " retain" : "");
+    put_clean(b, e->data, SHOWN_DATA_MAX);
+}
+
+static void text_send(const struct mp_effect *e, struct mp_buf *b)
+{
+    mp_buf_printf(b, "send     ");
+    put_clean(b, e->name, MP_NAME_MAX);
+    if (e->key.len) {
+        mp_buf_printf(b, "  key ");
+        put_clean(b, e->key, MP_KEY_MAX);
+    }
+    if (e->delay_us) {
+        mp_buf_printf(b, "  in ");
+        mp_show_span(e->delay_us, b);
+    }
+    mp_buf_printf(b, "  ");
+    put_clean(b, e->data, SHOWN_DATA_MAX);
+}
+
+/* "KEY NAME", or just the name of the function's own. */
+static void text_actor(const struct mp_effect *e, struct mp_buf *b)
+{
+    if (e->key.len) {
+        put_clean(b, e->key, MP_KEY_MAX);
+        mp_buf_put(b, " ", 1);
+    }
+    put_clean(b, e->name, MP_STATE_NAME_MAX);
+}
+
+static void text_alarm(const struct mp_effect *e, struct mp_buf *b)
+{
+    char due[MP_TIME_TEXT];
+
+    mp_buf_printf(b, "alarm    ");
+    text_actor(e, b);
+    mp_time_text(e->at_us, due);
+    if (e->cancel) {
+        mp_buf_printf(b, "  cancelled");
+        return;
+    }
+    if (e->after_us >= 0) {
+        mp_buf_printf(b, "  in ");
+        mp_show_span(e->after_us, b);
+    } else {
+        mp_buf_printf(b, "  at %s", due);
+    }
+    if (e->data.len) {
+        mp_buf_printf(b, "  ");
+        put_clean(b, e->data, SHOWN_DATA_MAX);
+    }
+}
+
+static void text_change(const struct mp_effect *e, struct mp_buf *b)
+{
+    struct mp_buf value;
+
+    mp_buf_printf(b, "state    ");
+    text_actor(e, b);
+    if (e->value.kind == MP_VALUE_NONE) {
+        mp_buf_printf(b, " deleted");
+        return;
+    }
+    mp_buf_init(&value, 8 * MP_STATE_VALUE_MAX);
+    mp_value_json(&value, &e->value);
+    mp_buf_printf(b, " = ");
+    put_clean(b, mp_buf_bytes(&value), SHOWN_DATA_MAX);
+    mp_buf_fini(&value);
+    if (e->ttl_us) {
+        mp_buf_printf(b, "  for ");
+        mp_show_span(e->ttl_us, b);
+    }
+}
+
 static void text_effects(const struct mp_outcome *out, struct mp_buf *b)
 {
+    static void (*const put[MP_EFFECT_KINDS])(const struct mp_effect *e,
+                                              struct mp_buf *b) = {
+        [MP_EFFECT_PUBLISH] = text_publish,
+        [MP_EFFECT_SEND] = text_send,
+        [MP_EFFECT_ALARM] = text_alarm,
+        [MP_EFFECT_STATE] = text_change,
+    };
     struct mp_reader r = mp_reader(out->effects);
     struct mp_pair pairs[MP_PAIRS_MAX];
     struct mp_effect e;
@@ -301,11 +513,7 @@ static void text_effects(const struct mp_outcome *out, struct mp_buf *b)
         int rc = mp_read_effect(&r, &e, pairs);
 
         MP_ASSERT(rc == 0);
-        mp_buf_printf(b, "publish  ");
-        put_clean(b, e.topic, MP_TOPIC_MAX);
-        mp_buf_printf(b, "  qos %u%s  ", (unsigned)e.qos,
-                      e.retain ? " retain" : "");
-        put_clean(b, e.data, SHOWN_DATA_MAX);
+        put[e.kind](&e, b);
         mp_buf_put(b, "\n", 1);
     }
 }

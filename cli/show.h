@@ -3,13 +3,14 @@
  *
  * Process  command line.   Thread  any.
  * Memory   appends to a buffer of the caller.
- * Errors   none: what is shown was checked when it came (solo.h), and bytes
+ * Errors   none: what is shown was checked when it came, and its effects are
+ *          complete (solo.h); bytes
  *          that would harm a terminal are escaped.
  */
 #ifndef MP_SHOW_H
 #define MP_SHOW_H
 
-#include "cli/value.h"
+#include "cli/tree.h"
 #include "core/function.h"
 
 /* One run, or a load that failed. */
@@ -36,13 +37,17 @@ void mp_show_clean(struct mp_slice text, struct mp_buf *b);
 /* "310 ns", "9 µs", "1.2 ms", "3.4 s" */
 void mp_show_duration(uint64_t ns, struct mp_buf *b);
 
+/* "30m", "1h30m", "250ms": a duration as it is written. */
+void mp_show_span(int64_t us, struct mp_buf *b);
+
 /*
- * The effects of a kind as a JSON list.  wanted is the list a test expects:
- * where that has a data that is no string, ours is put as the JSON value it
- * is; NULL: data is always its text.
+ * The effects of a kind (0: of all) as a JSON list.  wanted is the list a test
+ * expects: where that has a data that is no string, ours is put as the JSON
+ * value it is, and where it has a duration in words, ours is put in words;
+ * NULL: data is always its text, a duration a number of seconds.
  */
-void mp_show_effects(const struct mp_outcome *out,
-                     const struct mp_value *wanted, struct mp_buf *b);
+void mp_show_effects(const struct mp_outcome *out, unsigned kind,
+                     const struct mp_tree *wanted, struct mp_buf *b);
 
 /* The result as a JSON value.  as_value: a text that is JSON counts as what
  * it means. */

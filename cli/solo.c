@@ -23,6 +23,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/text.h"
+#include "core/outputs.h"
 
 #define PATIENCE_US (2 * MP_SECOND)
 #define READY_US (10 * MP_SECOND)
@@ -39,6 +40,7 @@ void mp_solo_init(struct mp_solo *s)
     mp_buf_init(&s->in, MP_FRAME_HEAD + MP_FRAME_MAX + READ_BYTES);
     mp_buf_init(&s->out, MP_FRAME_HEAD + MP_FRAME_MAX);
     mp_buf_init(&s->answer, MP_FRAME_MAX);
+    mp_buf_init(&s->effects, 2 * MP_FRAME_MAX); /* keys are added */
 }
 
 /* End the worker; died is its epitaph unless one is written already. */
@@ -80,6 +82,7 @@ void mp_solo_fini(struct mp_solo *s)
     mp_buf_fini(&s->in);
     mp_buf_fini(&s->out);
     mp_buf_fini(&s->answer);
+    mp_buf_fini(&s->effects);
     *s = (struct mp_solo){.worker = {.fd = -1}};
 }
 
@@ -224,6 +227,22 @@ static bool logs_parse(struct mp_slice logs, uint32_t n)
     return r.at == r.end;
 }
 
+/* Why the function may not have this effect, into denied. */
+static void deny(const struct mp_function *fn, const struct mp_effect *e,
+                 struct mp_why *denied)
+{
+    if (e->kind == MP_EFFECT_SEND && !mp_function_may_send(fn, e->name))
+        mp_why_set(denied, MP_EDENY, "send to '%.*s' is not granted",
+                   MP_FMT(e->name));
+    if (e->kind != MP_EFFECT_PUBLISH)
+        return;
+    if (mp_topic_check(e->topic, denied))
+        mp_why_wrap(denied, "publish to '%.*s'", MP_FMT(mp_cut(e->topic, 120)));
+    else if (!mp_function_may_publish(fn, e->topic, MP_S("moonpool")))
+        mp_why_set(denied, MP_EDENY, "publish to '%.*s' is not granted",
+                   MP_FMT(mp_cut(e->topic, 120)));
+}
+
 /*
  * Do the effects parse, and may the function have them?  The sandbox has
  * asked the same; here it is asked by somebody the function can't reach.
@@ -235,21 +254,38 @@ static bool effects_parse(const struct mp_function *fn,
     struct mp_pair pairs[MP_PAIRS_MAX];
     struct mp_effect e;
 
-    if (out->n_effects > fn->outputs)
-        return false;
-    for (uint32_t i = 0; i < out->n_effects; i++) {
+    for (uint32_t i = 0; i < out->n_effects && !denied->text[0]; i++) {
         if (mp_read_effect(&r, &e, pairs))
             return false;
-        if (denied->text[0])
-            continue;
-        if (mp_topic_check(e.topic, denied))
-            mp_why_wrap(denied, "publish to '%.*s'",
-                        MP_FMT(mp_cut(e.topic, 120)));
-        else if (!mp_function_may_publish(fn, e.topic, MP_S("moonpool")))
-            mp_why_set(denied, MP_EDENY, "publish to '%.*s' is not granted",
-                       MP_FMT(mp_cut(e.topic, 120)));
+        deny(fn, &e, denied);
     }
-    return r.at == r.end;
+    return denied->text[0] || !mp_outputs_check(fn, MP_S("moonpool"), out);
+}
+
+/* Put into each effect what else the event says, see mp_solo_run. */
+static void complete_effects(struct mp_solo *s, const struct mp_event *event,
+                             struct mp_outcome *out)
+{
+    struct mp_reader r = mp_reader(out->effects);
+    struct mp_pair pairs[MP_PAIRS_MAX];
+    int64_t now = s->wall_us ? s->wall_us : mp_wall_us();
+    struct mp_effect e;
+
+    mp_buf_reset(&s->effects);
+    for (uint32_t i = 0; i < out->n_effects; i++) {
+        int rc = mp_read_effect(&r, &e, pairs);
+
+        MP_ASSERT(rc == 0);
+        if (!e.has_key && (event->has_key || e.kind != MP_EFFECT_SEND)) {
+            e.has_key = true;
+            e.key = event->has_key ? event->key : MP_S("");
+        }
+        if (e.kind == MP_EFFECT_ALARM && !e.cancel && e.after_us >= 0)
+            e.at_us = now + e.after_us;
+        mp_wire_put_effect(&s->effects, &e);
+    }
+    MP_ASSERT(!s->effects.full);
+    out->effects = mp_buf_bytes(&s->effects);
 }
 
 /* ---- loading ---- */
@@ -329,6 +365,11 @@ static uint64_t put_load(struct mp_solo *s)
         .n_grants = fn->n_grants,
         .triggers = triggers,
         .n_triggers = fn->n_triggers,
+        .sends = fn->sends,
+        .n_sends = fn->n_sends,
+        .has_state = fn->has_state,
+        .has_key = fn->state_key != NULL,
+        .state_quota = fn->state_quota,
     };
 
     MP_ASSERT(fn->n_triggers <= MP_TRIGGERS_MAX);
@@ -370,6 +411,7 @@ int mp_solo_load(struct mp_solo *s, const struct mp_function *fn,
 /* What is known of a run while its turns go by. */
 struct turns {
     uint64_t id;
+    const struct mp_event *event;
     struct mp_allowance allowed; /* what is left of cpu, and spent of timeout */
     uint64_t run_ns;             /* user code of earlier turns */
     int64_t started_us;
@@ -409,6 +451,8 @@ static bool read_done(struct mp_solo *s, const struct turns *t,
     denied->text[0] = '\0';
     if (!effects_parse(s->fn, out, denied))
         return false;
+    if (!denied->text[0])
+        complete_effects(s, t->event, out);
     if (out->kind == MP_OUT_OK && denied->text[0]) {
         out->kind = MP_OUT_ERROR;
         out->error = mp_slice_str(denied->text);
@@ -440,6 +484,9 @@ static bool pass_time(struct mp_solo *s, struct turns *t,
     t->run_ns += wait->run_ns;
     t->allowed.cpu_us -= wait->run_ns / 1000;
     t->allowed.spent_us += wait->run_ns / 1000;
+    if (wait->kind != MP_WAIT_SLEEP) /* no time, but not for ever either */
+        return mp_now_us() - t->started_us <
+               t->allowed.timeout_us + PATIENCE_US;
     left = t->allowed.timeout_us - t->allowed.spent_us;
     if (left < 0)
         left = 0;
@@ -451,6 +498,23 @@ static bool pass_time(struct mp_solo *s, struct turns *t,
         sleep_us(delay);
     t->allowed.spent_us += delay;
     return wait->delay_us <= left;
+}
+
+/* The actor of an event; key "" is the function's own. */
+static struct mp_slice actor_of(const struct mp_event *event)
+{
+    return event->has_key ? event->key : MP_S("");
+}
+
+static void resume_run(struct mp_solo *s, const struct turns *t,
+                       const struct mp_wait *wait)
+{
+    struct mp_resume resume = {.run = t->id, .fake_wall_us = s->wall_us};
+
+    if (wait->kind != MP_WAIT_SLEEP && s->actors)
+        mp_actors_answer(s->actors, actor_of(t->event), wait,
+                         s->wall_us ? s->wall_us : mp_wall_us(), &resume);
+    mp_wire_resume(&s->out, &resume);
 }
 
 /* Follow a run to its end.  MP_EIO: the worker is gone. */
@@ -478,15 +542,20 @@ static int follow(struct mp_solo *s, struct turns *t, struct mp_outcome *out)
                   out);
             return 0;
         }
-        mp_wire_resume(&s->out, &(struct mp_resume){t->id, s->wall_us});
+        resume_run(s, t, &wait);
     }
 }
 
 int mp_solo_run(struct mp_solo *s, const struct mp_event *event,
                 struct mp_outcome *out, struct mp_why *why)
 {
-    struct turns t = {.allowed = {s->fn->cpu_us, s->fn->timeout_us, 0}};
-    struct mp_run run = {.fn = FN, .clock_ok = true, .event = *event};
+    struct turns t = {.event = event,
+                      .allowed = {s->fn->cpu_us, s->fn->timeout_us, 0}};
+    struct mp_run run = {
+        .fn = FN,
+        .clock_ok = true,
+        .event = *event,
+        .state = {.complete = true, .left = (int64_t)s->fn->state_quota}};
     struct mp_loaded loaded = {0};
     size_t mark;
     int rc;
@@ -505,6 +574,9 @@ int mp_solo_run(struct mp_solo *s, const struct mp_event *event,
         out->traceback = loaded.traceback;
         return 0;
     }
+    if (s->fn->has_state && s->actors)
+        run.state = mp_actors_travel(s->actors, s->fn, actor_of(event),
+                                     s->wall_us ? s->wall_us : mp_wall_us());
     mark = s->out.len;
     mp_wire_run(&s->out, &run);
     if (s->out.full) {

@@ -9,7 +9,8 @@
  *
  * With wall_us set the clock is a fake one: mp.now starts there, a sleep
  * moves it on at once, and the caller may move it between runs.  Without, the
- * clocks are real and a sleep is slept.
+ * clocks are real and a sleep is slept.  What a run asks of state is answered
+ * at once, from actors.
  *
  * Process  command line; call from the main thread only.
  * Memory   the caller holds struct mp_solo; what a call gives back is
@@ -20,6 +21,7 @@
 #ifndef MP_SOLO_H
 #define MP_SOLO_H
 
+#include "cli/actors.h"
 #include "core/function.h"
 #include "core/worker.h"
 
@@ -29,16 +31,18 @@ struct mp_solo {
     int64_t wall_us;           /* the fake clock; 0: real ones */
     const struct mp_pair *env; /* these in place of [env]'s */
     uint32_t n_env;
+    struct mp_actors *actors; /* values that runs read; NULL: there are none */
     /* its own */
     const struct mp_function *fn;
     struct mp_worker worker;
     bool alive;
     uint64_t last_id; /* of loads and runs */
     struct mp_buf in, out;
-    size_t taken;         /* bytes of in that were looked at */
-    struct mp_buf answer; /* the frame given back */
-    struct mp_why denied; /* what the last run was not granted */
-    struct mp_why died;   /* how the last worker ended */
+    size_t taken;          /* bytes of in that were looked at */
+    struct mp_buf answer;  /* the frame given back */
+    struct mp_buf effects; /* of the last run */
+    struct mp_why denied;  /* what the last run was not granted */
+    struct mp_why died;    /* how the last worker ended */
     struct mp_slice names[MP_TRIGGERS_MAX];
 };
 
@@ -57,7 +61,9 @@ MP_MUST int mp_solo_load(struct mp_solo *s, const struct mp_function *fn,
 /*
  * Run one event of the loaded function.  Its effects and logs were checked:
  * reading them can't fail, each was granted, and an outcome other than ok has
- * no effects.
+ * no effects.  The effects say all by themselves: changes of state and alarms
+ * have the key of their actor ("": the function's own), and alarms in at_us
+ * when they are due.  Nothing of them is done.
  */
 MP_MUST int mp_solo_run(struct mp_solo *s, const struct mp_event *event,
                         struct mp_outcome *out, struct mp_why *why);

@@ -4,7 +4,8 @@
  *
  * What the patterns bind is computed here and never taken from the text:
  * params and key of an event that was copied from a gateway may stand in it,
- * but a changed pattern must show.
+ * but a changed pattern must show.  Only an event that no pattern took, of an
+ * alarm or a send, has its key and params as they are given.
  */
 #include "cli/step.h"
 
@@ -36,12 +37,13 @@ static const char *const event_words[] = {
     "properties",
     "expiry",
     "traceparent",
+    "alarm",
 };
 
 /* They belong to what this version doesn't have yet. */
 static const char *const later_words[] = {
-    "method",   "path",   "query", "headers", "peer",
-    "identity", "missed", "alarm", "events",
+    "method", "path",     "query",  "headers",
+    "peer",   "identity", "missed", "events",
 };
 
 static bool among(struct mp_slice word, const char *const *words, size_t n)
@@ -64,14 +66,14 @@ static int unknown(struct mp_slice name, const char *where,
                       near ? near : "", near ? "'?" : "");
 }
 
-int mp_step_members(const struct mp_value *v, const char *where,
+int mp_step_members(const struct mp_tree *v, const char *where,
                     const char *const *words, struct mp_why *why)
 {
     size_t n = 0;
 
-    if (v->kind != MP_VALUE_OBJECT)
+    if (v->kind != MP_TREE_OBJECT)
         return mp_why_set(why, MP_EPARSE, "%s is %s, not an object", where,
-                          mp_value_kind_name(v));
+                          mp_tree_kind_name(v));
     while (words[n])
         n++;
     for (size_t i = 0; i < v->n; i++) {
@@ -81,15 +83,15 @@ int mp_step_members(const struct mp_value *v, const char *where,
     return 0;
 }
 
-static int check_members(const struct mp_value *v, const char *const *allowed,
+static int check_members(const struct mp_tree *v, const char *const *allowed,
                          struct mp_why *why)
 {
     const char *words[WORDS_MAX + 1];
     size_t n = 0;
 
-    if (v->kind != MP_VALUE_OBJECT)
+    if (v->kind != MP_TREE_OBJECT)
         return mp_why_set(why, MP_EPARSE, "an event is an object, not %s",
-                          mp_value_kind_name(v));
+                          mp_tree_kind_name(v));
     for (; n < ARRAY_LEN(event_words); n++)
         words[n] = event_words[n];
     for (; allowed && *allowed; allowed++) {
@@ -112,28 +114,28 @@ static int check_members(const struct mp_value *v, const char *const *allowed,
 /* ---- members ---- */
 
 /* A string member; absent leaves s alone. */
-static int get_text(const struct mp_value *v, const char *name,
+static int get_text(const struct mp_tree *v, const char *name,
                     struct mp_slice *s, struct mp_why *why)
 {
-    const struct mp_value *m = mp_value_get(v, name);
+    const struct mp_tree *m = mp_tree_get(v, name);
 
-    if (!m || m->kind == MP_VALUE_NULL)
+    if (!m || m->kind == MP_TREE_NULL)
         return 0;
-    if (m->kind != MP_VALUE_STRING)
+    if (m->kind != MP_TREE_STRING)
         return mp_why_set(why, MP_EPARSE, "%s is %s, not a string", name,
-                          mp_value_kind_name(m));
+                          mp_tree_kind_name(m));
     *s = m->text;
     return 0;
 }
 
-static int get_number(const struct mp_value *v, const char *name, int64_t least,
+static int get_number(const struct mp_tree *v, const char *name, int64_t least,
                       int64_t most, int64_t *number, struct mp_why *why)
 {
-    const struct mp_value *m = mp_value_get(v, name);
+    const struct mp_tree *m = mp_tree_get(v, name);
 
-    if (!m || m->kind == MP_VALUE_NULL)
+    if (!m || m->kind == MP_TREE_NULL)
         return 0;
-    if (m->kind != MP_VALUE_INT || m->integer < least || m->integer > most)
+    if (m->kind != MP_TREE_INT || m->integer < least || m->integer > most)
         return mp_why_set(why, MP_EPARSE,
                           "%s is not a whole number from %lld to %lld", name,
                           (long long)least, (long long)most);
@@ -141,7 +143,7 @@ static int get_number(const struct mp_value *v, const char *name, int64_t least,
     return 0;
 }
 
-static int get_when(const struct mp_value *v, const char *name, int64_t *us,
+static int get_when(const struct mp_tree *v, const char *name, int64_t *us,
                     struct mp_why *why)
 {
     struct mp_slice text = {0};
@@ -155,33 +157,32 @@ static int get_when(const struct mp_value *v, const char *name, int64_t *us,
     return rc;
 }
 
-static int get_properties(struct mp_step *step, const struct mp_value *v,
-                          struct mp_why *why)
+/* An object of strings, into pairs of MP_PAIRS_MAX. */
+static int get_pairs(const struct mp_tree *v, const char *name,
+                     struct mp_pair *pairs, uint32_t *n, struct mp_why *why)
 {
-    const struct mp_value *m = mp_value_get(v, "properties");
+    const struct mp_tree *m = mp_tree_get(v, name);
 
-    if (!m || m->kind == MP_VALUE_NULL)
+    if (!m || m->kind == MP_TREE_NULL)
         return 0;
-    if (m->kind != MP_VALUE_OBJECT || m->n > MP_PAIRS_MAX)
+    if (m->kind != MP_TREE_OBJECT || m->n > MP_PAIRS_MAX)
         return mp_why_set(why, MP_EPARSE,
-                          "properties is not an object of at most %d members",
+                          "%s is not an object of at most %d members", name,
                           MP_PAIRS_MAX);
     for (size_t i = 0; i < m->n; i++) {
-        if (m->items[i]->kind != MP_VALUE_STRING)
-            return mp_why_set(why, MP_EPARSE, "properties.%.*s: not a string",
+        if (m->items[i]->kind != MP_TREE_STRING)
+            return mp_why_set(why, MP_EPARSE, "%s.%.*s: not a string", name,
                               MP_FMT(m->items[i]->name));
-        step->properties[i] =
-            (struct mp_pair){m->items[i]->name, m->items[i]->text};
+        pairs[i] = (struct mp_pair){m->items[i]->name, m->items[i]->text};
     }
-    step->event.properties = step->properties;
-    step->event.n_properties = (uint32_t)m->n;
+    *n = (uint32_t)m->n;
     return 0;
 }
 
-static int get_data(struct mp_step *step, const struct mp_value *v,
+static int get_data(struct mp_step *step, const struct mp_tree *v,
                     struct mp_why *why)
 {
-    const struct mp_value *data = mp_value_get(v, "data");
+    const struct mp_tree *data = mp_tree_get(v, "data");
     struct mp_slice coded = {0};
     size_t len, bad;
     char *room;
@@ -200,10 +201,10 @@ static int get_data(struct mp_step *step, const struct mp_value *v,
             return mp_why_set(why, MP_EPARSE,
                               "data_base64: not base64 at byte %zu", bad + 1);
         step->data.len = len;
-    } else if (data && data->kind == MP_VALUE_STRING) {
+    } else if (data && data->kind == MP_TREE_STRING) {
         mp_buf_slice(&step->data, data->text);
     } else if (data) {
-        mp_value_print(data, &step->data);
+        mp_tree_print(data, &step->data);
     }
     if (step->data.full)
         return mp_why_set(why, MP_ERANGE, "data is too long");
@@ -211,13 +212,54 @@ static int get_data(struct mp_step *step, const struct mp_value *v,
     return 0;
 }
 
-static int get_members(struct mp_step *step, const struct mp_value *v,
+/* `alarm` and `send` are types and triggers at once. */
+static int get_type(struct mp_event *e, struct mp_slice type,
+                    struct mp_why *why)
+{
+    if (!type.ptr &&
+        (mp_slice_is(e->trigger, "alarm") || mp_slice_is(e->trigger, "send")))
+        type = e->trigger;
+    if (!type.ptr || mp_slice_is(type, "mqtt"))
+        e->type = MP_EVENT_MQTT;
+    else if (mp_slice_is(type, "alarm"))
+        e->type = MP_EVENT_ALARM;
+    else if (mp_slice_is(type, "send"))
+        e->type = MP_EVENT_SEND;
+    else
+        return mp_why_set(why, MP_EPARSE,
+                          "type '%.*s': this version has mqtt, alarm and send",
+                          MP_FMT(mp_cut(type, 40)));
+    return 0;
+}
+
+/* What an event has that no pattern took. */
+static int get_bound(struct mp_step *step, const struct mp_tree *v,
+                     struct mp_why *why)
+{
+    struct mp_event *e = &step->event;
+    int rc;
+
+    if ((rc = get_text(v, "key", &e->key, why)) ||
+        (rc = get_text(v, "alarm", &e->alarm, why)) ||
+        (rc = get_pairs(v, "params", step->params, &e->n_params, why)))
+        return rc;
+    if (e->key.len > MP_KEY_MAX)
+        return mp_why_set(why, MP_ERANGE, "key is longer than %d bytes",
+                          MP_KEY_MAX);
+    if (e->type == MP_EVENT_ALARM && !e->alarm.len)
+        return mp_why_set(why, MP_ENONE,
+                          "an alarm event says which: alarm = its name");
+    e->params = step->params;
+    return 0;
+}
+
+static int get_members(struct mp_step *step, const struct mp_tree *v,
                        struct mp_why *why)
 {
     struct mp_event *e = &step->event;
-    const struct mp_value *retained = mp_value_get(v, "retained");
+    const struct mp_tree *retained = mp_tree_get(v, "retained");
     int64_t attempt = 1, qos = 1, expiry = -1;
-    struct mp_slice type = MP_S("mqtt");
+    struct mp_slice type = {0};
     int rc;
 
     if ((rc = get_text(v, "type", &type, why)) ||
@@ -232,23 +274,22 @@ static int get_members(struct mp_step *step, const struct mp_value *v,
         (rc = get_number(v, "attempt", 1, UINT32_MAX, &attempt, why)) ||
         (rc = get_number(v, "qos", 0, 1, &qos, why)) ||
         (rc = get_number(v, "expiry", 0, UINT32_MAX, &expiry, why)) ||
-        (rc = get_properties(step, v, why)))
+        (rc = get_pairs(v, "properties", step->properties, &e->n_properties,
+                        why)))
         return rc;
-    if (!mp_slice_is(type, "mqtt"))
-        return mp_why_set(why, MP_EPARSE,
-                          "type '%.*s': this version has mqtt only",
-                          MP_FMT(mp_cut(type, 40)));
-    if (retained && retained->kind != MP_VALUE_BOOL)
+    if (retained && retained->kind != MP_TREE_BOOL)
         return mp_why_set(why, MP_EPARSE, "retained is true or false");
     if (e->id.len > MP_EVENT_ID_MAX)
         return mp_why_set(why, MP_ERANGE, "id is longer than %d bytes",
                           MP_EVENT_ID_MAX);
+    e->properties = step->properties;
     e->attempt = (uint32_t)attempt;
     e->qos = (uint8_t)qos;
     e->has_expiry = expiry >= 0;
     e->expiry_s = expiry >= 0 ? (uint32_t)expiry : 0;
     e->retained = retained && retained->yes;
-    return 0;
+    rc = get_type(e, type, why);
+    return rc || e->type == MP_EVENT_MQTT ? rc : get_bound(step, v, why);
 }
 
 /* ---- which trigger ---- */
@@ -350,6 +391,19 @@ static const struct mp_trigger *find_trigger(struct mp_step *step,
     return found;
 }
 
+/* An alarm's or a send's event needs no trigger. */
+static int take_made(struct mp_step *step, const struct mp_function *fn)
+{
+    struct mp_event *e = &step->event;
+
+    e->trigger = mp_slice_str(mp_event_type_name(e->type));
+    e->subject = e->type == MP_EVENT_ALARM ? e->alarm : MP_S("");
+    e->has_key = fn->state_key && e->key.len;
+    if (!e->has_key)
+        e->key = mp_slice("", 0);
+    return 0;
+}
+
 /* What the host does between the trigger and the run. */
 static int take_in(struct mp_step *step, const struct mp_function *fn,
                    const struct mp_trigger *t, struct mp_why *why)
@@ -383,7 +437,7 @@ static int take_in(struct mp_step *step, const struct mp_function *fn,
 }
 
 int mp_step_read(struct mp_step *step, const struct mp_function *fn,
-                 const struct mp_value *value,
+                 const struct mp_tree *value,
                  const struct mp_step_defaults *defaults,
                  const char *const *allowed, struct mp_why *why)
 {
@@ -393,7 +447,6 @@ int mp_step_read(struct mp_step *step, const struct mp_function *fn,
 
     *step = (struct mp_step){.event = {.type = MP_EVENT_MQTT,
                                        .id = mp_slice_str(defaults->id),
-                                       .source = MP_S("mqtt://127.0.0.1:1883"),
                                        .time_us = defaults->time_us,
                                        .attempt = 1,
                                        .qos = 1,
@@ -405,10 +458,19 @@ int mp_step_read(struct mp_step *step, const struct mp_function *fn,
         return rc;
     if (defaults->topic.ptr)
         e->topic = defaults->topic;
-    if (defaults->trigger.ptr)
+    if (defaults->trigger.ptr) {
         e->trigger = defaults->trigger;
+        if ((rc = get_type(e, mp_slice(NULL, 0), why)) ||
+            (e->type != MP_EVENT_MQTT && (rc = get_bound(step, value, why))))
+            return rc;
+    }
     if (defaults->data.ptr)
         e->data = defaults->data;
+    if (!e->source.ptr)
+        e->source = e->type == MP_EVENT_MQTT ? MP_S("mqtt://127.0.0.1:1883")
+                                             : MP_S("function:test");
+    if (e->type != MP_EVENT_MQTT)
+        return take_made(step, fn);
     if (e->topic.ptr && (rc = mp_topic_check(e->topic, why))) {
         mp_why_wrap(why, "topic '%.*s'", MP_FMT(mp_cut(e->topic, 120)));
         return rc;

@@ -14,7 +14,7 @@
 #ifndef MP_CLI_STEP_H
 #define MP_CLI_STEP_H
 
-#include "cli/value.h"
+#include "cli/tree.h"
 #include "core/function.h"
 
 struct mp_step {
@@ -36,7 +36,7 @@ struct mp_step_defaults {
 /* value NULL: an empty event.  Members of `allowed` (NULL at its end) may
  * stand in it besides, and are left alone. */
 MP_MUST int mp_step_read(struct mp_step *step, const struct mp_function *fn,
-                         const struct mp_value *value,
+                         const struct mp_tree *value,
                          const struct mp_step_defaults *defaults,
                          const char *const *allowed, struct mp_why *why);
 void mp_step_fini(struct mp_step *step);
@@ -45,7 +45,7 @@ void mp_step_fini(struct mp_step *step);
  * Is each member of the object v one of words (NULL at the end)?  where says
  * what v is: "expect".
  */
-MP_MUST int mp_step_members(const struct mp_value *v, const char *where,
+MP_MUST int mp_step_members(const struct mp_tree *v, const char *where,
                             const char *const *words, struct mp_why *why);
 
 #endif

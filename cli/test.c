@@ -35,7 +35,7 @@ struct tests {
 /* What a file has to say, before it is run. */
 struct test {
     char file[NAME_MAX + 8]; /* "tests/silent.json" */
-    struct mp_value_doc doc;
+    struct mp_tree_doc doc;
     struct mp_why bad; /* text "": the file could be read */
     struct mp_slice about;
 };
@@ -50,7 +50,7 @@ static void read_test(struct test *t, const char *dir, const char *name)
     snprintf(path, sizeof path, "%s/%s", dir, t->file);
     mp_buf_init(&text, MP_FILE_MAX);
     if (mp_file_read(AT_FDCWD, path, MP_FILE_MAX, &text, &t->bad) == 0 &&
-        mp_value_parse(&t->doc, mp_buf_bytes(&text), &t->bad) == 0) {
+        mp_tree_parse(&t->doc, mp_buf_bytes(&text), &t->bad) == 0) {
         t->bad.text[0] = '\0';
         t->about = mp_scenario_about(t->doc.root);
     }
@@ -160,7 +160,7 @@ static int read_tests(const struct tests *all, const char *dir,
             memmem(t->about.ptr, t->about.len, all->only, strlen(all->only)))
             kept++;
         else
-            mp_value_fini(&t->doc);
+            mp_tree_fini(&t->doc);
     }
     return kept;
 }
@@ -183,7 +183,7 @@ static int test_files(struct tests *all, const struct mp_function *fn,
     for (int i = 0; i < kept && rc == 0; i++)
         rc = run_test(all, fn, &tests[i], width, why);
     for (int i = 0; i < kept; i++)
-        mp_value_fini(&tests[i].doc);
+        mp_tree_fini(&tests[i].doc);
     free(tests);
     return rc;
 }

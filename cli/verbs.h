@@ -25,6 +25,10 @@ int mp_verb_new(int argc, char **argv);
 int mp_verb_check(int argc, char **argv);
 int mp_verb_test(int argc, char **argv);
 int mp_verb_invoke(int argc, char **argv);
+int mp_verb_send(int argc, char **argv);
+int mp_verb_state(int argc, char **argv);
+int mp_verb_dlq(int argc, char **argv);
+int mp_verb_queue(int argc, char **argv);
 int mp_verb_help(int argc, char **argv);
 int mp_verb_version(int argc, char **argv);
 

@@ -34,6 +34,11 @@ struct mp_config {
         uint32_t receive_max, max_payload;
         char **reply_topics; /* filters, NULL at the end */
     } mqtt;
+    struct {
+        uint64_t max_size, queue, outbox, dead_letters; /* bytes */
+        int64_t commit_interval_us, outbox_max_age_us;
+        bool outbox_full_oldest; /* else wait */
+    } store;
     uint32_t scale_max;
     uint64_t memory_budget; /* bytes */
     uint32_t workers;       /* processes */

@@ -40,6 +40,7 @@ void mp_function_unref(struct mp_function *fn)
             mp_keys_free(&mp_function_table, section, fn);
     }
     free(fn->grants);
+    free(fn->sends);
     free(fn->env);
     free(fn->files);
     free(fn->path);
@@ -69,6 +70,16 @@ bool mp_function_may_publish(const struct mp_function *fn,
         if (mp_filter_match(fn->grants[i], topic))
             return true;
     }
+    return false;
+}
+
+bool mp_function_may_send(const struct mp_function *fn, struct mp_slice name)
+{
+    if (mp_slice_is(name, fn->name))
+        return true;
+    for (unsigned i = 0; i < fn->n_sends; i++)
+        if (mp_slice_eq(fn->sends[i], name))
+            return true;
     return false;
 }
 

@@ -59,6 +59,7 @@ struct mp_trigger {
     bool own_lane;
     uint32_t max_payload;
     int64_t max_age_us; /* 0: none */
+    int64_t dedupe_us;  /* how long a sender's id is kept; 0: not */
     enum mp_format format;
 };
 
@@ -78,8 +79,14 @@ struct mp_function {
     struct mp_slice *grants; /* publish: MQTT filters */
     unsigned n_grants;
 
+    struct mp_slice *sends; /* names of functions it may send to */
+    unsigned n_sends;
+
     bool has_state;
     char *state_key; /* template; NULL: none */
+    bool state_durable;
+    uint64_t state_quota;
+    bool state_restore; /* rollback = restore */
 
     uint32_t memory;
     int64_t timeout_us, cpu_us, init_timeout_us;
@@ -87,6 +94,7 @@ struct mp_function {
     uint32_t queue;
     uint64_t queue_bytes;
     bool overflow_oldest; /* else park */
+    uint64_t park_bytes;
     uint32_t kills;
 
     uint32_t scale_min, scale_max;
@@ -128,6 +136,8 @@ const struct mp_trigger *mp_function_trigger(const struct mp_function *fn,
 /* May it publish to topic?  ($... never, nor what lies under prefix.) */
 bool mp_function_may_publish(const struct mp_function *fn,
                              struct mp_slice topic, struct mp_slice prefix);
+/* May it send to that function?  (To itself always.) */
+bool mp_function_may_send(const struct mp_function *fn, struct mp_slice name);
 
 /*
  * The actor key of an event by the template, into key (of MP_KEY_MAX).

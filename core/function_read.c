@@ -32,6 +32,7 @@ struct reading {
     struct var vars[VARS_MAX];
     unsigned n_vars, n_builtins;
     struct mp_function_files files;
+    bool retained_said[MP_TRIGGERS_MAX + 1];
 };
 
 /* ---- names in values ---- */
@@ -314,6 +315,8 @@ static void read_trigger(struct reading *r, const struct mp_ini_section *s)
         name_trigger(r, s, t);
         take_patterns(r, t, mp_keys_given(&keys, "trigger", "mqtt"));
     }
+    r->retained_said[r->fn->n_triggers] =
+        mp_keys_given(&keys, "trigger", "retained")->file != NULL;
     r->fn->n_triggers++;
     mp_given_free(keys.table, keys.given);
 }
@@ -342,24 +345,37 @@ static void read_sections(struct reading *r)
     }
 }
 
-static void keep_grants(struct reading *r)
+/* The items of a list in one block, its bytes behind it. */
+static struct mp_slice *keep_list(const struct mp_given *g)
 {
-    const struct mp_given *g = mp_keys_given(&r->keys, "grant", "publish");
     size_t bytes = g->n_items * sizeof(struct mp_slice);
+    struct mp_slice *list;
     char *text;
 
     for (unsigned i = 0; i < g->n_items; i++)
         bytes += strlen(g->items[i].text);
-    r->fn->grants = mp_alloc(bytes);
-    text = (char *)(r->fn->grants + g->n_items);
+    list = mp_alloc(bytes);
+    text = (char *)(list + g->n_items);
     for (unsigned i = 0; i < g->n_items; i++) {
         size_t len = strlen(g->items[i].text);
 
         memcpy(text, g->items[i].text, len);
-        r->fn->grants[i] = mp_slice(text, len);
+        list[i] = mp_slice(text, len);
         text += len;
     }
-    r->fn->n_grants = g->n_items;
+    return list;
+}
+
+static void keep_grants(struct reading *r)
+{
+    const struct mp_given *publish =
+        mp_keys_given(&r->keys, "grant", "publish");
+    const struct mp_given *send = mp_keys_given(&r->keys, "grant", "send");
+
+    r->fn->grants = keep_list(publish);
+    r->fn->n_grants = publish->n_items;
+    r->fn->sends = keep_list(send);
+    r->fn->n_sends = send->n_items;
 }
 
 /* Put a pair and its bytes at text; returns where the next ones go. */
@@ -455,6 +471,49 @@ static void check_pairs(struct reading *r)
                           "order = none: not with [state]");
 }
 
+/* Each name of the template must be bound by each pattern that brings events
+ * with topics. */
+static void check_name_bound(struct reading *r, struct mp_slice name)
+{
+    for (unsigned i = 0; i < r->fn->n_triggers; i++) {
+        const struct mp_trigger *t = &r->fn->triggers[i];
+
+        for (unsigned k = 0; k < t->n_patterns; k++) {
+            if (mp_pattern_binds(&t->patterns[k], name))
+                continue;
+            mp_report_mistake(r->keys.report, r->file,
+                              line_of(r, "state", "key"),
+                              "{%.*s} in [state] key is not bound by trigger "
+                              "'%s' (mqtt = %s)",
+                              MP_FMT(name), t->name, t->patterns[k].text);
+            break;
+        }
+    }
+}
+
+static void check_state(struct reading *r)
+{
+    const char *at = r->fn->state_key, *end;
+
+    for (unsigned i = 0; i < r->fn->n_triggers && r->fn->has_state; i++)
+        if (!r->retained_said[i])
+            r->fn->triggers[i].retained = false;
+    for (; at && (at = strchr(at, '{')); at = end) {
+        struct mp_slice name;
+
+        end = strchr(at, '}');
+        name = mp_slice(at + 1, (size_t)(end - at) - 1);
+        if (memchr(name.ptr, '.', name.len) || memchr(name.ptr, '[', name.len))
+            mp_report_mistake(r->keys.report, r->file,
+                              line_of(r, "state", "key"),
+                              "{%.*s}: keys from the payload come with a later "
+                              "release; use a name that the pattern binds",
+                              MP_FMT(name));
+        else
+            check_name_bound(r, name);
+    }
+}
+
 /* A grant that lets it publish what runs it. */
 static void check_loops(struct reading *r)
 {
@@ -500,6 +559,7 @@ static void finish(struct reading *r)
     keep_env(r);
     keep_files(r);
     check_pairs(r);
+    check_state(r);
     check_loops(r);
 }
 

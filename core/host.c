@@ -2,18 +2,22 @@
  * host.c - what happens to an event, in the order in which it happens.
  *
  * An input is acknowledged when its last function lets go of it.  A function
- * lets go when its outputs have arrived, when the event is a dead letter, or
- * when the host has parked it.  Everything here is bookkeeping of that.
+ * lets go when all that it did is durable: committed, or confirmed by the
+ * broker, or a dead letter; or when the host has taken the event over and
+ * that is durable (parked).  Everything here is bookkeeping of that.
  */
 #include "core/host.h"
 
 #include <stdlib.h>
 
 #include "core/base/clock.h"
-#include "core/fnlog.h"
-#include "core/outputs.h"
+#include "core/base/crash.h"
+#include "core/host_impl.h"
+#include "core/log.h"
 
 #define HOLD_AGAIN_US (5 * MP_MS)
+/* How long until an actor that could not be read is tried again. */
+#define READ_AGAIN_US MP_SECOND
 
 /* ---- holding and letting go ---- */
 
@@ -27,7 +31,7 @@ static void settle(struct mp_input *in)
     in->settled(in);
 }
 
-static void let_go(struct mp_invocation *inv)
+void mp_invocation_let_go(struct mp_invocation *inv)
 {
     if (!inv->holds_ack)
         return;
@@ -36,22 +40,79 @@ static void let_go(struct mp_invocation *inv)
     settle(inv->input);
 }
 
-static struct mp_host *host_of(const struct mp_invocation *inv)
+void mp_invocation_note(struct mp_invocation *inv)
 {
-    return inv->input->host;
+    if (!inv->holds_ack || !inv->input->note)
+        return;
+    inv->noted = true;
+    inv->input->note(inv->input,
+                     mp_record_function(mp_slice_str(inv->slot->name)));
 }
 
-static void end(struct mp_invocation *inv)
+uint64_t mp_invocation_forget_source(struct mp_invocation *inv)
 {
-    struct mp_host *h = host_of(inv);
+    struct mp_host *h = mp_host_of(inv);
+    uint64_t ticket = 0;
 
-    mp_sched_release(&inv->slot->group->sched, inv);
-    let_go(inv);
-    if (inv->parked) {
-        inv->slot->n_parked--;
-        h->parked--;
+    if (inv->row)
+        ticket = mp_queue_forget(&h->queue, inv);
+    if (inv->alarm) {
+        if (mp_alarms_done(&h->alarms, inv->alarm, inv->alarm_serial))
+            ticket = mp_commit_ticket(&h->commit);
+        mp_alarm_unref(inv->alarm);
+        inv->alarm = NULL;
     }
+    return ticket;
+}
+
+void mp_invocation_leave_actor(struct mp_invocation *inv)
+{
+    if (inv->actor)
+        mp_state_leave(&mp_host_of(inv)->states, inv->actor);
+    inv->actor = NULL;
+}
+
+static void tell_dropped(struct mp_invocation *inv)
+{
+    while (!mp_list_empty(&inv->tolds)) {
+        struct mp_told *t = mp_of(inv->tolds.next, struct mp_told, link);
+
+        mp_list_unlink(&t->link);
+        t->told(t, NULL, "it did not run");
+    }
+}
+
+/* What its function has on disk only comes back by pages, when half of its
+ * queue is free. */
+static void refill(struct mp_host *h, struct mp_slot *slot)
+{
+    if (h->loaded && slot->live && mp_queue_is_spilled(slot->queue) &&
+        slot->n_waiting <= slot->live->fn->queue / 2)
+        mp_queue_refill(&h->queue, slot->queue);
+}
+
+void mp_invocation_end(struct mp_invocation *inv)
+{
+    struct mp_host *h = mp_host_of(inv);
+
+    mp_state_wait_not(&inv->reading);
+    mp_state_ask_not(&inv->asking);
+    mp_commit_wait_not(&inv->commit);
+    mp_commit_wait_not(&inv->parking);
+    mp_invocation_leave_actor(inv);
+    mp_sched_release(&inv->slot->group->sched, inv);
+    mp_invocation_let_go(inv);
+    tell_dropped(inv);
+    mp_careful_ended(h, inv);
+    refill(h, inv->slot);
+    mp_list_unlink(&inv->link);
+    if (inv->alarm)
+        mp_alarm_unref(inv->alarm);
+    if (inv->in_memory)
+        inv->slot->n_parked--;
     h->open--;
+    mp_list_unlink(&inv->all);
+    mp_list_unlink(&inv->unsaved);
     if (inv->version)
         mp_version_unref(&h->pool, inv->version);
     mp_version_unref(&h->pool, inv->routed);
@@ -59,48 +120,129 @@ static void end(struct mp_invocation *inv)
     free(inv);
 }
 
-static struct mp_trigger_metrics *counters(struct mp_invocation *inv)
+void mp_invocation_lose(struct mp_invocation *inv)
+{
+    if (inv->holds_ack) {
+        mp_host_of(inv)->abandoned = true;
+        inv->input->lost = true;
+    }
+    mp_invocation_end(inv);
+}
+
+static void on_durable(struct mp_commit_wait *w, int rc)
+{
+    struct mp_invocation *inv = mp_of(w, struct mp_invocation, commit);
+
+    if (rc == 0) /* else it is forgotten with everything else */
+        mp_invocation_end(inv);
+}
+
+void mp_invocation_end_with(struct mp_invocation *inv, uint64_t ticket)
+{
+    struct mp_host *h = mp_host_of(inv);
+
+    mp_invocation_leave_actor(inv);
+    mp_sched_release(&inv->slot->group->sched, inv);
+    if (mp_commit_is_durable(&h->commit, ticket)) {
+        mp_invocation_end(inv);
+        return;
+    }
+    inv->stage = MP_COMMITTING;
+    mp_commit_wait(&h->commit, &inv->commit, ticket, on_durable);
+}
+
+struct mp_trigger_metrics *mp_invocation_counters(struct mp_invocation *inv)
 {
     return &inv->slot->metrics.triggers[inv->counter];
 }
 
+/* Not run, and nothing is kept of it. */
 static void drop(struct mp_invocation *inv, enum mp_drop why)
 {
-    counters(inv)->dropped[why]++;
+    mp_invocation_counters(inv)->dropped[why]++;
     mp_fnlog(inv->slot, inv->routed->fn, inv->trigger, MP_WARN,
              MP_FIELDS(MP_TEXT("topic", inv->input->topic),
                        MP_TEXT("event", inv->input->id),
                        MP_NUM("waiting", inv->slot->n_waiting)),
              "dropped: %s", mp_drop_name(why));
-    end(inv);
+    mp_invocation_end_with(inv, mp_invocation_forget_source(inv));
 }
 
-/*
- * The host takes the event over: its input may be acknowledged.  False: past
- * the function's limit.  (One that is in a worker is past refusing, and there
- * are few of those.)
- */
-static bool park(struct mp_invocation *inv, enum mp_parked why)
+void mp_invocation_refuse(struct mp_invocation *inv, enum mp_dead why,
+                          const char *text)
+{
+    struct mp_outcome out = {
+        .kind = MP_OUT_REJECTED,
+        .error = mp_slice_str(text),
+    };
+
+    mp_host_bury(inv, why, &out);
+}
+
+/* ---- parking ---- */
+
+static void on_parked(struct mp_commit_wait *w, int rc)
+{
+    struct mp_invocation *inv = mp_of(w, struct mp_invocation, parking);
+
+    if (rc == 0)
+        mp_invocation_let_go(inv);
+}
+
+/* QoS 0 leaves nothing on disk: it waits in memory, up to limits.queue. */
+static bool park_in_memory(struct mp_invocation *inv)
 {
     struct mp_slot *slot = inv->slot;
-    struct mp_host *h = host_of(inv);
 
-    if (inv->parked)
+    if (inv->in_memory)
         return true;
-    if (slot->n_parked >= inv->routed->fn->queue && inv->stage != MP_RUNNING &&
-        inv->stage != MP_WAITING)
+    if (slot->n_parked >= inv->routed->fn->queue)
         return false;
-    inv->parked = true;
+    inv->parked = inv->in_memory = true;
     slot->n_parked++;
-    h->parked++;
-    slot->metrics.parked[why]++;
-    let_go(inv);
+    return true;
+}
+
+bool mp_invocation_park(struct mp_invocation *inv, enum mp_parked why,
+                        int64_t due_us)
+{
+    struct mp_host *h = mp_host_of(inv);
+    bool in_work = inv->stage == MP_RUNNING || inv->stage == MP_WAITING ||
+                   inv->stage == MP_READING;
+    uint64_t ticket;
+
+    if (!inv->holds_ack && !inv->row && !inv->alarm)
+        return park_in_memory(inv);
+    if (inv->input->qos == 0 && inv->holds_ack)
+        return park_in_memory(inv);
+    if (inv->row && inv->due_us == due_us)
+        return true; /* as it is */
+    /* What is in a worker is past refusing, and there is little of that. */
+    if (!inv->row && !in_work &&
+        !mp_queue_has_room(&h->queue, inv->slot->queue,
+                           mp_invocation_bytes(inv),
+                           inv->routed->fn->park_bytes))
+        return false;
+    if (!inv->parked)
+        inv->slot->metrics.parked[why]++;
+    inv->parked = true;
+    ticket = mp_queue_keep(&h->queue, inv, mp_parked_name(why), due_us);
+    if (inv->alarm) /* the row stands for it now */
+        (void)mp_alarms_done(&h->alarms, inv->alarm, inv->alarm_serial);
+    if (inv->alarm)
+        mp_alarm_unref(inv->alarm);
+    inv->alarm = NULL;
+    mp_invocation_note(inv);
+    if (inv->holds_ack) {
+        mp_commit_wait_not(&inv->parking);
+        mp_commit_wait(&h->commit, &inv->parking, ticket, on_parked);
+    }
     return true;
 }
 
 static void on_hold(uv_timer_t *timer);
 
-static void hold_start(struct mp_host *h)
+void mp_host_hold(struct mp_host *h)
 {
     struct mp_invocation *first;
     int64_t wait_us;
@@ -114,30 +256,51 @@ static void hold_start(struct mp_host *h)
     uv_timer_start(&h->hold, on_hold, (uint64_t)(wait_us + 999) / 1000, 0);
 }
 
-/*
- * Park what has held its input back for too long.  Not while the host stops:
- * the broker keeps it better than memory.  One whose outputs wait for their
- * confirmation, past the limit, goes on holding, and with it its lane.
- */
+void mp_invocation_park_outputs(struct mp_invocation *inv)
+{
+    struct mp_host *h = mp_host_of(inv);
+    struct mp_slot *slot = inv->slot;
+    uint64_t ticket = 0;
+
+    slot->metrics.parked[MP_PARKED_OUTPUT]++;
+    while (!mp_list_empty(&inv->outputs)) {
+        struct mp_output *o = mp_of(inv->outputs.next, struct mp_output, mine);
+
+        mp_list_unlink(&o->mine);
+        mp_host_count_direct(h, o, -1);
+        ticket = mp_outbox_adopt(&h->outbox, o, mp_slice_str(slot->name),
+                                 &slot->metrics.flash);
+    }
+    mp_invocation_note(inv);
+    mp_invocation_end_with(inv, ticket);
+}
+
+/* What has held its input back for too long is parked.  Not while the host
+ * stops: the broker keeps it as well. */
 static void on_hold(uv_timer_t *timer)
 {
     struct mp_host *h = timer->data;
     int64_t since_us = mp_now_us() - h->config->mqtt.hold_us;
 
-    if (h->draining)
+    if (h->draining || !h->loaded)
         return;
     mp_list_each_safe (at, &h->holding) {
         struct mp_invocation *inv = mp_of(at, struct mp_invocation, holding);
-        bool sending = inv->stage == MP_SENDING;
 
         if (inv->input->received_us > since_us)
             break;
-        if (park(inv, sending ? MP_PARKED_OUTPUT : MP_PARKED_SLOW) || sending)
+        if (inv->stage == MP_COMMITTING)
             continue;
-        mp_sched_remove(&inv->slot->group->sched, inv);
-        drop(inv, MP_DROP_QUEUE_FULL);
+        if (inv->stage == MP_SENDING) {
+            mp_invocation_park_outputs(inv);
+        } else if (!mp_invocation_park(inv, MP_PARKED_SLOW, 0)) {
+            mp_sched_remove(&inv->slot->group->sched, inv);
+            mp_invocation_refuse(inv, MP_DEAD_FULL,
+                                 "no room: limits.park_bytes or [store] queue "
+                                 "is used up");
+        }
     }
-    hold_start(h);
+    mp_host_hold(h);
 }
 
 /* ---- 1. an input comes ---- */
@@ -147,30 +310,55 @@ struct taking {
     struct mp_input *in;
 };
 
-static struct mp_invocation *invocation_new(struct mp_host *h,
-                                            struct mp_input *in,
-                                            const struct mp_router_entry *entry,
-                                            const struct mp_pair *params,
-                                            uint32_t n_params)
+static struct mp_slice keep(struct mp_slice s, char **at)
 {
-    struct mp_invocation *inv =
-        mp_zalloc(sizeof *inv + n_params * sizeof(struct mp_pair));
+    char *copy = *at;
 
+    if (s.len)
+        memcpy(copy, s.ptr, s.len);
+    *at += s.len;
+    return mp_slice(copy, s.len);
+}
+
+struct mp_invocation *mp_invocation_new(struct mp_host *h, struct mp_version *v,
+                                        const struct mp_trigger *trigger,
+                                        struct mp_input *in,
+                                        const struct mp_pair *params,
+                                        uint32_t n_params,
+                                        const struct mp_slice *key)
+{
+    size_t size = sizeof(struct mp_invocation) +
+                  n_params * sizeof(struct mp_pair) + (key ? key->len : 0);
+    struct mp_invocation *inv;
+    char *at;
+
+    for (uint32_t i = 0; i < n_params; i++)
+        size += params[i].name.len + params[i].value.len;
+    inv = mp_zalloc(size);
     mp_list_init(&inv->link);
     mp_list_init(&inv->holding);
-    inv->routed = mp_version_ref(entry->version);
-    inv->slot = entry->version->slot;
-    inv->trigger = entry->trigger;
-    inv->counter =
-        entry->version->counters[entry->trigger - entry->version->fn->triggers];
+    mp_list_init(&inv->unsaved);
+    mp_list_init(&inv->outputs);
+    mp_list_init(&inv->tolds);
+    mp_list_init(&inv->reading.link);
+    mp_list_init(&inv->commit.link);
+    mp_list_init(&inv->parking.link);
+    mp_list_append(&h->all, &inv->all);
+    inv->routed = mp_version_ref(v);
+    inv->slot = v->slot;
+    inv->trigger = trigger;
     inv->input = mp_input_ref(in);
     inv->attempt = 1;
-    inv->holds_ack = true;
-    in->open++;
-    if (in->qos > 0 && in->lane == 0)
-        mp_list_append(&h->holding, &inv->holding);
     inv->n_params = n_params;
-    memcpy(inv->params, params, n_params * sizeof(struct mp_pair));
+    at = (char *)&inv->params[n_params];
+    for (uint32_t i = 0; i < n_params; i++) {
+        inv->params[i].name = keep(params[i].name, &at);
+        inv->params[i].value = keep(params[i].value, &at);
+    }
+    if (key) {
+        inv->key = keep(*key, &at);
+        inv->has_key = true;
+    }
     h->open++;
     return inv;
 }
@@ -187,12 +375,38 @@ static bool drop_oldest(struct mp_invocation *for_whom)
     return true;
 }
 
-static void queue(struct mp_host *h, struct mp_invocation *inv)
+/* Behind all others of its function, on disk only. */
+static void spill(struct mp_host *h, struct mp_invocation *inv)
+{
+    struct mp_slot *slot = inv->slot;
+    struct mp_slice okey = mp_invocation_okey(inv);
+    bool ordered = inv->routed->fn->order != MP_ORDER_NONE;
+    struct mp_event event;
+    uint64_t ticket;
+    int64_t id;
+
+    if (!mp_queue_has_room(&h->queue, slot->queue, mp_invocation_bytes(inv),
+                           inv->routed->fn->park_bytes)) {
+        mp_invocation_refuse(inv, MP_DEAD_FULL,
+                             "no room: limits.park_bytes or [store] queue is "
+                             "used up");
+        return;
+    }
+    mp_invocation_event(inv, &event);
+    ticket =
+        mp_queue_spill(&h->queue, slot->queue, &event, ordered ? &okey : NULL,
+                       mp_parked_name(MP_PARKED_FULL), 0, inv->hops, &id);
+    slot->metrics.parked[MP_PARKED_FULL]++;
+    mp_invocation_note(inv);
+    mp_invocation_end_with(inv, ticket);
+}
+
+static void queue_input(struct mp_host *h, struct mp_invocation *inv)
 {
     const struct mp_function *fn = inv->routed->fn;
-
     uint64_t bytes = mp_invocation_bytes(inv);
-    bool oldest = fn->overflow_oldest || inv->input->qos == 0;
+    bool can_park = inv->holds_ack && inv->input->qos > 0;
+    bool oldest = fn->overflow_oldest || !can_park;
 
     inv->stage = MP_QUEUED;
     /* A lane of its own is bounded by its window and holds the broker back. */
@@ -200,31 +414,77 @@ static void queue(struct mp_host *h, struct mp_invocation *inv)
         mp_pool_add(&h->pool, inv);
         return;
     }
+    if (!oldest && (mp_queue_is_spilled(inv->slot->queue) ||
+                    !mp_sched_has_room(inv->slot, bytes))) {
+        spill(h, inv);
+        return;
+    }
     while (!mp_sched_has_room(inv->slot, bytes))
-        if (!oldest || !drop_oldest(inv)) {
+        if (!drop_oldest(inv)) {
             drop(inv, MP_DROP_QUEUE_FULL);
             return;
         }
     mp_pool_add(&h->pool, inv);
-    if (inv->slot->breaker.state != MP_BREAKER_CLOSED) {
-        inv->slot->breaker.held_back++;
-        if (inv->input->qos > 0 && !park(inv, MP_PARKED_QUARANTINED)) {
-            mp_sched_remove(&inv->slot->group->sched, inv);
-            drop(inv, MP_DROP_QUEUE_FULL);
-        }
+    if (inv->slot->breaker.state == MP_BREAKER_CLOSED)
+        return;
+    inv->slot->breaker.held_back++;
+    if (can_park && !mp_invocation_park(inv, MP_PARKED_QUARANTINED, 0)) {
+        mp_sched_remove(&inv->slot->group->sched, inv);
+        mp_invocation_refuse(inv, MP_DEAD_FULL,
+                             "no room: limits.park_bytes or [store] queue is "
+                             "used up");
     }
+}
+
+void mp_host_queue_now(struct mp_host *h, struct mp_invocation *inv)
+{
+    int64_t wait_us = inv->due_us ? inv->due_us - mp_host_now(h) : 0;
+
+    if (inv->holds_ack) {
+        queue_input(h, inv);
+        return;
+    }
+    mp_pool_add(&h->pool, inv);
+    /* A retry whose time has not come keeps its place and its key. */
+    if (wait_us > 0 && mp_sched_hold(&inv->slot->group->sched, inv))
+        mp_invocation_delay(inv, wait_us);
+}
+
+void mp_host_queue(struct mp_host *h, struct mp_invocation *inv)
+{
+    if (!mp_careful_takes(h, inv))
+        mp_host_queue_now(h, inv);
+}
+
+/* Was it done with it before a restart? */
+static bool was_done(const struct mp_input *in, const struct mp_slot *slot)
+{
+    uint64_t function;
+
+    if (in->n_done == 0)
+        return false;
+    function = mp_record_function(mp_slice_str(slot->name));
+    for (uint32_t i = 0; i < in->n_done; i++)
+        if (in->done[i] == function)
+            return true;
+    return false;
 }
 
 static void take(void *arg, const struct mp_router_entry *entry,
                  const struct mp_pair *params, uint32_t n_params)
 {
     struct taking *t = arg;
-    struct mp_slot *slot = entry->version->slot;
-    unsigned index = (unsigned)(entry->trigger - entry->version->fn->triggers);
-    struct mp_trigger_metrics *m =
-        &slot->metrics.triggers[entry->version->counters[index]];
+    struct mp_version *v = entry->version;
+    struct mp_slot *slot = v->slot;
+    unsigned index = (unsigned)(entry->trigger - v->fn->triggers);
+    struct mp_trigger_metrics *m = &slot->metrics.triggers[v->counters[index]];
     struct mp_invocation *inv;
+    struct mp_slice key = {0};
+    char key_text[MP_KEY_MAX];
+    int key_len = 0;
 
+    if (was_done(t->in, slot))
+        return;
     m->events++;
     m->last_event_us = t->in->time_us;
     mp_metrics.events++;
@@ -232,11 +492,23 @@ static void take(void *arg, const struct mp_router_entry *entry,
         m->skipped[MP_SKIP_RETAINED]++;
         return;
     }
-    inv = invocation_new(t->host, t->in, entry, params, n_params);
-    if (t->in->data.len > entry->trigger->max_payload)
+    if (v->fn->state_key) {
+        key_len = mp_function_key(v->fn, params, n_params, key_text);
+        key = mp_slice(key_text, key_len > 0 ? (size_t)key_len : 0);
+    }
+    inv = mp_invocation_new(t->host, v, entry->trigger, t->in, params, n_params,
+                            v->fn->state_key ? &key : NULL);
+    inv->counter = v->counters[index];
+    inv->holds_ack = true;
+    t->in->open++;
+    if (t->in->qos > 0 && t->in->lane == 0)
+        mp_list_append(&t->host->holding, &inv->holding);
+    if (key_len < 0)
+        drop(inv, MP_DROP_NO_KEY);
+    else if (t->in->data.len > entry->trigger->max_payload)
         drop(inv, MP_DROP_TOO_LARGE);
     else
-        queue(t->host, inv);
+        mp_host_queue(t->host, inv);
 }
 
 void mp_host_input(struct mp_host *h, struct mp_input *in)
@@ -249,246 +521,142 @@ void mp_host_input(struct mp_host *h, struct mp_input *in)
         mp_metrics.unmatched++;
     settle(in);
     mp_input_unref(in);
-    hold_start(h);
+    mp_host_hold(h);
 }
 
 /* ---- 2. its turn has come ---- */
 
-/* What is too old to be of use is dropped instead (MQTT 5, 3.3.2.3.3). */
-static bool on_start(void *arg, struct mp_invocation *inv, int64_t now_us)
+/* Stopped before it started: it leaves no trace in the scheduler. */
+static void not_now(struct mp_invocation *inv)
+{
+    mp_sched_stopped(&inv->slot->group->sched, inv);
+    mp_breaker_forget(&inv->slot->breaker);
+}
+
+/* What the sender gave this id was applied already. */
+static bool skip_repeat(struct mp_host *h, struct mp_invocation *inv)
+{
+    uint64_t ticket, gone;
+
+    if (!inv->trigger || !inv->trigger->dedupe_us || !inv->input->given_id ||
+        !mp_seen_has(&h->seen, mp_slice_str(inv->slot->name),
+                     mp_slice_str(inv->trigger->name), inv->input->id, &ticket))
+        return false;
+    not_now(inv);
+    mp_invocation_counters(inv)->skipped[MP_SKIP_DUPLICATE]++;
+    gone = mp_invocation_forget_source(inv);
+    mp_invocation_end_with(inv, gone ? gone : ticket);
+    return true;
+}
+
+/* What is too old to be of use (MQTT 5, 3.3.2.3.3). */
+static bool is_expired(const struct mp_invocation *inv, int64_t now_us)
 {
     const struct mp_input *in = inv->input;
     int64_t age_us = now_us - in->received_us;
 
-    (void)arg;
-    if (!inv->slot->live) { /* the function was removed */
-        mp_sched_stopped(&inv->slot->group->sched, inv);
-        drop(inv, MP_DROP_NO_MATCH);
-        return false;
-    }
-    if (!(in->has_expiry && age_us >= in->expiry_s * MP_SECOND) &&
-        !(inv->trigger->max_age_us && age_us > inv->trigger->max_age_us))
+    if (in->has_expiry && age_us >= in->expiry_s * MP_SECOND)
         return true;
-    mp_sched_stopped(&inv->slot->group->sched, inv);
-    mp_breaker_forget(&inv->slot->breaker);
-    drop(inv, MP_DROP_EXPIRED);
-    return false;
-}
-
-/* ---- 3. an invocation has ended ---- */
-
-static void dead_letter(struct mp_invocation *inv, enum mp_dead why,
-                        const struct mp_outcome *out)
-{
-    struct mp_field fields[8] = {
-        MP_TEXT("topic", inv->input->topic),
-        MP_TEXT("event", inv->input->id),
-        MP_NUM("attempt", inv->attempt),
-        MP_NUM("dead_letter", (int64_t)++inv->slot->metrics.dead[why]),
-    };
-
-    if (out->traceback.len)
-        fields[4] = MP_TEXT("traceback", out->traceback);
-    mp_fnlog(inv->slot, inv->version->fn, inv->trigger,
-             why == MP_DEAD_REJECTED ? MP_WARN : MP_ERROR, fields, "%s%s%.*s",
-             why == MP_DEAD_ERROR ? "" : mp_dead_name(why),
-             why == MP_DEAD_ERROR ? "" : ": ", MP_FMT(out->error));
-    end(inv);
+    return inv->trigger && inv->trigger->max_age_us &&
+           age_us > inv->trigger->max_age_us;
 }
 
 static void on_delay_over(uv_timer_t *timer)
 {
     struct mp_invocation *inv = timer->data;
-    struct mp_host *h = host_of(inv);
+    struct mp_host *h = mp_host_of(inv);
 
-    uv_close((uv_handle_t *)timer, (uv_close_cb)(void (*)(void))free);
-    inv->timer = NULL;
+    mp_invocation_wake(inv);
     if (inv->order)
         mp_pool_again(&h->pool, inv);
     else
         mp_pool_add(&h->pool, inv);
 }
 
-static int64_t backoff_us(const struct mp_invocation *inv,
-                          const struct mp_outcome *out)
+void mp_invocation_delay(struct mp_invocation *inv, int64_t delay_us)
 {
-    const struct mp_function *fn = inv->version->fn;
-    int64_t us = fn->backoff_us;
-
-    if (out->did & MP_DID_RETRY && out->retry_after_us >= 0)
-        return out->retry_after_us;
-    for (uint32_t i = 1; i < inv->attempt && us < fn->max_backoff_us; i++)
-        us *= 2;
-    if (us > fn->max_backoff_us)
-        us = fn->max_backoff_us;
-    return us + us / 5 * (rand() % 2001 - 1000) / 1000; /* 20 % jitter */
-}
-
-/* One that waited, read state or asked for it may do better next time; any
- * other would fail the same way again on the same image. */
-static bool may_do_better(const struct mp_invocation *inv,
-                          const struct mp_outcome *out)
-{
-    const struct mp_function *fn = inv->version->fn;
-    int64_t age_us = mp_now_us() - inv->input->received_us;
-
-    return out->did && inv->attempt < fn->attempts &&
-           (fn->retry_max_age_us == 0 || age_us < fn->retry_max_age_us);
-}
-
-/* The host stops and this one is not done: never acknowledged, the broker
- * will send it again. */
-static void abandon(struct mp_invocation *inv)
-{
-    struct mp_host *h = host_of(inv);
-
-    h->abandoned = true;
-    inv->holds_ack = false;
-    mp_list_unlink(&inv->holding);
-    end(inv);
-}
-
-static bool retry(struct mp_invocation *inv, const struct mp_outcome *out)
-{
-    struct mp_host *h = host_of(inv);
-    int64_t delay_us = backoff_us(inv, out);
-
-    if (h->draining && inv->holds_ack) {
-        abandon(inv);
-        return true;
-    }
     inv->stage = MP_DELAYED;
-    if (!park(inv, MP_PARKED_RETRY))
-        return false;
-    mp_fnlog(inv->slot, inv->version->fn, inv->trigger, MP_WARN,
-             MP_FIELDS(MP_TEXT("topic", inv->input->topic),
-                       MP_TEXT("event", inv->input->id),
-                       MP_NUM("attempt", inv->attempt),
-                       MP_NUM("next_in_ms", delay_us / 1000)),
-             "%s: %.*s; it will be run again", mp_kind_name(out->kind),
-             MP_FMT(out->error));
-    inv->slot->metrics.retries++;
-    inv->attempt++;
-    inv->deaths = 0;
-    inv->suspect = false;
-    if (inv->version->fn->order == MP_ORDER_OVERTAKE)
-        mp_sched_release(&inv->slot->group->sched, inv);
     inv->timer = mp_zalloc(sizeof *inv->timer);
     inv->timer->data = inv;
-    uv_timer_init(h->loop, inv->timer);
-    uv_timer_start(inv->timer, on_delay_over, (uint64_t)delay_us / 1000, 0);
-    return true;
+    uv_timer_init(mp_host_of(inv)->loop, inv->timer);
+    uv_timer_start(inv->timer, on_delay_over, (uint64_t)(delay_us + 999) / 1000,
+                   0);
 }
 
-static void count_failure(struct mp_invocation *inv,
-                          const struct mp_outcome *out)
+static void on_read(struct mp_state_wait *w, int rc)
 {
-    const struct mp_function *fn = inv->version->fn;
-    struct mp_breaker *b = &inv->slot->breaker;
-    struct mp_breaker_rule rule = {fn->breaker_failures, fn->breaker_pause_us,
-                                   fn->breaker_max_pause_us};
-    uint64_t held_back = b->held_back;
+    struct mp_invocation *inv = mp_of(w, struct mp_invocation, reading);
 
-    if (out->did & MP_DID_RETRY || out->kind == MP_OUT_REJECTED) {
-        mp_breaker_forget(b);
-        return;
-    }
-    if (!mp_breaker_failed(b, &rule, mp_now_us()))
-        return;
-    mp_log(MP_WARN, inv->slot->name,
-           MP_FIELDS(MP_NUM("next_try_in_ms", b->pause_us / 1000),
-                     MP_NUM("held_back", (int64_t)held_back)),
-           "quarantined after %u failures in a row", b->in_a_row);
+    if (rc)
+        mp_invocation_delay(inv, READ_AGAIN_US);
+    else
+        mp_pool_again(&mp_host_of(inv)->pool, inv);
 }
 
-static void on_output_done(struct mp_output *o, unsigned reason,
-                           const char *why)
+static bool take_actor(struct mp_host *h, struct mp_invocation *inv)
 {
-    struct mp_invocation *inv = o->owner;
-
-    if (host_of(inv)->closing) { /* not sent: its input stays unsettled */
-        mp_output_free(o);
-        return;
-    }
-    if (reason) {
-        inv->slot->metrics.dead[MP_DEAD_OUTPUT]++;
-        mp_fnlog(inv->slot, inv->version->fn, inv->trigger, MP_ERROR,
-                 MP_FIELDS(MP_TEXT("topic", o->topic), MP_TEXT("id", o->id),
-                           MP_NUM("reason", reason)),
-                 "the broker refused an output: %s", why);
-    }
-    mp_output_free(o);
-    if (--inv->outputs_open == 0)
-        end(inv);
-}
-
-static void publish(void *arg, struct mp_output *o)
-{
-    struct mp_host *h = arg;
-
-    h->mqtt->publish(h->mqtt_self, o);
-}
-
-/* ok: the next of its key may start while its outputs are on their way. */
-static void succeed(struct mp_invocation *inv, const struct mp_outcome *out)
-{
-    struct mp_host *h = host_of(inv);
-
-    if (inv->slot->breaker.state == MP_BREAKER_HALF)
-        mp_log(MP_INFO, inv->slot->name, NULL, "out of quarantine");
-    mp_breaker_ok(&inv->slot->breaker);
-    inv->slot->metrics.last_ok_us = mp_wall_us();
-    mp_sched_release(&inv->slot->group->sched, inv);
-    inv->stage = MP_SENDING;
-    if (out->n_effects == 0) {
-        end(inv);
-        return;
-    }
-    mp_outputs_make(inv, out, on_output_done, publish, h);
-}
-
-static enum mp_dead dead_of(enum mp_kind kind)
-{
-    switch (kind) {
-    case MP_OUT_REJECTED:
-        return MP_DEAD_REJECTED;
-    case MP_OUT_TIMEOUT:
-        return MP_DEAD_TIMEOUT;
-    case MP_OUT_MEMORY:
-        return MP_DEAD_MEMORY;
-    case MP_OUT_KILLED:
-        return MP_DEAD_KILLED;
-    default:
-        return MP_DEAD_ERROR;
-    }
-}
-
-static int on_done(void *arg, struct mp_invocation *inv,
-                   const struct mp_outcome *out)
-{
-    struct mp_host *h = arg;
     struct mp_slot *slot = inv->slot;
-    struct mp_slice prefix = mp_slice_str(h->config->mqtt.prefix);
 
-    if (out->kind == MP_OUT_OK &&
-        mp_outputs_check(inv->version->fn, prefix, out))
-        return MP_EPARSE;
-    if (mp_fnlog_check(inv->version->fn, out->n_logs, out->logs))
-        return MP_EPARSE;
-    mp_sched_stopped(&slot->group->sched, inv);
-    slot->metrics.invocations[out->kind]++;
-    if (out->n_logs || out->logs_cut)
-        mp_fnlog_lines(slot, inv->version->fn, inv->trigger, &inv->input->id,
-                       out->n_logs, out->logs, out->logs_cut);
-    if (out->kind == MP_OUT_OK) {
-        succeed(inv, out);
-        return 0;
+    if (inv->actor || !slot->live->fn->has_state)
+        return true;
+    inv->stage = MP_READING;
+    inv->actor =
+        mp_state_take(&h->states, slot->state, inv->key, &inv->reading);
+    if (inv->actor)
+        inv->stage = MP_RUNNING;
+    else
+        not_now(inv);
+    return inv->actor != NULL;
+}
+
+bool mp_host_on_start(void *arg, struct mp_invocation *inv, int64_t now_us)
+{
+    struct mp_host *h = arg;
+
+    inv->reading.done = on_read;
+    if (!inv->slot->live) { /* the function was removed */
+        not_now(inv);
+        if (inv->row) /* it may come back */
+            mp_invocation_end_with(inv, mp_queue_put_back(&h->queue, inv));
+        else
+            drop(inv, MP_DROP_NO_MATCH);
+        return false;
     }
-    count_failure(inv, out);
-    if (out->kind == MP_OUT_REJECTED || out->kind == MP_OUT_KILLED ||
-        !may_do_better(inv, out) || !retry(inv, out))
-        dead_letter(inv, dead_of(out->kind), out);
-    return 0;
+    if (is_expired(inv, now_us)) {
+        not_now(inv);
+        drop(inv, MP_DROP_EXPIRED);
+        return false;
+    }
+    if (inv->alarm && !mp_alarm_is(inv->alarm, inv->alarm_serial)) {
+        not_now(inv); /* it was set anew, or cancelled, meanwhile */
+        mp_invocation_end_with(inv, mp_invocation_forget_source(inv));
+        return false;
+    }
+    return !skip_repeat(h, inv) && take_actor(h, inv);
+}
+
+static void on_answer(struct mp_state_ask *a, const struct mp_resume *answer)
+{
+    struct mp_invocation *inv = mp_of(a, struct mp_invocation, asking);
+    struct mp_resume resume = *answer;
+
+    if (inv->stage == MP_WAITING)
+        mp_pool_answer(&mp_host_of(inv)->pool, inv, &resume);
+}
+
+void mp_host_on_ask(void *arg, struct mp_invocation *inv,
+                    const struct mp_wait *wait)
+{
+    struct mp_host *h = arg;
+    struct mp_resume refused = {
+        .error = MP_S("function.conf has no [state] section")};
+
+    inv->asking.done = on_answer;
+    if (inv->actor)
+        mp_state_ask(&h->states, inv->slot->state, inv->actor, wait,
+                     &inv->asking);
+    else
+        mp_pool_answer(&h->pool, inv, &refused);
 }
 
 /* ---- functions come and go ---- */
@@ -501,17 +669,67 @@ static void on_loaded(void *arg, struct mp_version *v,
     mp_catalog_loaded(&h->catalog, v, loaded);
 }
 
+/* What a slot needs of the durable side, by its live version. */
+static void bind_slots(struct mp_host *h)
+{
+    mp_list_each (at, &h->catalog.slots) {
+        struct mp_slot *slot = mp_of(at, struct mp_slot, link);
+        struct mp_slice name = mp_slice_str(slot->name);
+
+        slot->state = mp_states_fn(&h->states, name);
+        slot->queue = mp_queue_fn(&h->queue, name);
+        slot->state->flash = slot->queue->flash = &slot->metrics.flash;
+        if (!slot->live) {
+            mp_queue_unbind(&h->queue, slot);
+            continue;
+        }
+        slot->state->quota = slot->live->fn->state_quota;
+        slot->state->volatile_ =
+            slot->live->fn->has_state && !slot->live->fn->state_durable;
+        mp_queue_bind(&h->queue, slot);
+    }
+}
+
+void mp_host_begin(struct mp_host *h)
+{
+    if (!h->loaded || !h->settled)
+        return;
+    bind_slots(h);
+    /* With nothing to take and nothing to send it need not connect. */
+    if (h->router.n_routes || h->outbox.messages || h->routed)
+        h->mqtt->route(h->mqtt_self, h->router.routes, h->router.n_routes);
+    else
+        return;
+    h->routed = true;
+    mp_outbox_go(&h->outbox);
+    mp_alarms_go(&h->alarms);
+}
+
 static void on_scan_settled(void *arg, bool changed)
 {
     struct mp_host *h = arg;
     struct mp_router old = h->router;
 
-    if (changed) {
+    if (changed)
         mp_router_build(&h->router, &h->catalog.slots);
-        h->mqtt->route(h->mqtt_self, h->router.routes, h->router.n_routes);
-        mp_router_fini(&old, &h->pool);
+    if (changed || !h->settled) {
+        h->settled = true;
+        mp_host_begin(h);
     }
+    if (changed)
+        mp_router_fini(&old, &h->pool);
     h->on_settled(h->arg, changed);
+}
+
+struct mp_slot *mp_host_slot(struct mp_host *h, struct mp_slice fn)
+{
+    mp_list_each (at, &h->catalog.slots) {
+        struct mp_slot *slot = mp_of(at, struct mp_slot, link);
+
+        if (mp_slice_is(fn, slot->name))
+            return slot;
+    }
+    return NULL;
 }
 
 void mp_host_link(struct mp_host *h, bool up)
@@ -521,44 +739,90 @@ void mp_host_link(struct mp_host *h, bool up)
 
 /* ---- open, drain, close ---- */
 
+/* Once a loop turn, after what is ready was handed out. */
+static void on_turn(uv_prepare_t *turn)
+{
+    struct mp_host *h = turn->data;
+
+    mp_commit_turn(&h->commit, mp_pool_is_busy(&h->pool));
+}
+
 int mp_host_open(struct mp_host *h, uv_loop_t *loop,
                  const struct mp_config *config,
                  const struct mp_transport *mqtt, struct mp_why *why)
 {
-    struct mp_pool_user user = {
-        .loaded = on_loaded, .start = on_start, .done = on_done, .arg = h};
+    struct mp_pool_user user = {.loaded = on_loaded,
+                                .start = mp_host_on_start,
+                                .ask = mp_host_on_ask,
+                                .done = mp_host_on_done,
+                                .arg = h};
 
+    (void)why;
     h->loop = loop;
     h->config = config;
     h->mqtt = mqtt;
     mp_list_init(&h->holding);
+    mp_list_init(&h->all);
+    mp_list_init(&h->kept);
     uv_timer_init(loop, &h->hold);
     h->hold.data = h;
+    /* Handles that were started last are called first: this one after the
+     * pool's. */
+    uv_prepare_init(loop, &h->turn);
+    h->turn.data = h;
+    uv_prepare_start(&h->turn, on_turn);
+    mp_host_store_open(h);
     mp_pool_open(&h->pool, loop, config->node, config->workers,
                  config->scale_max, &user);
     h->pool.prefix = config->mqtt.prefix;
+    h->pool.states = &h->states;
     mp_catalog_init(&h->catalog, &h->pool, config, on_scan_settled, h);
-    if (mqtt->open(h, loop, config, &h->mqtt_self, why))
-        return MP_EIO;
     mp_catalog_scan(&h->catalog);
     return 0;
 }
 
+/* What has not started needs nothing more: the broker has it, or its row or
+ * alarm is for the next start.  (QoS 0 is run: nobody else has it.) */
 void mp_host_drain(struct mp_host *h)
 {
     h->draining = true;
-    h->mqtt->drain(h->mqtt_self);
+    if (h->mqtt_self)
+        h->mqtt->drain(h->mqtt_self);
+    mp_list_each_safe (at, &h->all) {
+        struct mp_invocation *inv = mp_of(at, struct mp_invocation, all);
+
+        if (inv->stage != MP_QUEUED && inv->stage != MP_DELAYED)
+            continue;
+        if (inv->input->qos == 0 && !inv->row && !inv->alarm)
+            continue;
+        if (inv->stage == MP_QUEUED)
+            mp_sched_remove(&inv->slot->group->sched, inv);
+        mp_invocation_wake(inv);
+        if (inv->row || inv->alarm)
+            inv->stage = MP_ASIDE;
+        else
+            mp_invocation_lose(inv);
+    }
 }
 
 bool mp_host_is_idle(struct mp_host *h)
 {
-    return h->open == 0 && (h->abandoned || h->mqtt->idle(h->mqtt_self));
+    mp_list_each (at, &h->all)
+        if (mp_of(at, struct mp_invocation, all)->stage != MP_ASIDE)
+            return false;
+    return h->abandoned || !h->mqtt_self || h->mqtt->idle(h->mqtt_self);
 }
 
 void mp_host_close(struct mp_host *h, void (*finished)(void *arg), void *arg)
 {
     h->closing = true;
     uv_close((uv_handle_t *)&h->hold, NULL);
+    uv_prepare_stop(&h->turn);
+    mp_outbox_closing(&h->outbox);
     mp_pool_close(&h->pool);
-    h->mqtt->close(h->mqtt_self, finished, arg);
+    mp_host_store_close(h);
+    if (h->mqtt_self)
+        h->mqtt->close(h->mqtt_self, finished, arg);
+    else
+        finished(arg);
 }

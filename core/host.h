@@ -7,17 +7,30 @@
  *   on_output_done     the broker has it
  *   settle             nothing holds it any more: acknowledge
  *
- * Until the durable store comes, what is parked (the host has taken it over:
- * slow, to be retried, quarantined, outputs not confirmed within `hold`)
- * waits in memory, up to limits.queue a function.
- *
  * Process  host only.   Thread  loop thread.
  */
 #ifndef MP_HOST_H
 #define MP_HOST_H
 
+#include "core/alarms.h"
+#include "core/careful.h"
 #include "core/catalog.h"
+#include "core/dead.h"
+#include "core/outbox.h"
+#include "core/queue.h"
+#include "core/records.h"
 #include "core/router.h"
+#include "core/seen.h"
+
+/* Who waits for the outcome of an event (moonpool send --wait). */
+struct mp_told {
+    struct mp_link link;
+    /* out NULL: it was dropped; why says so.  Called once. */
+    void (*told)(struct mp_told *t, const struct mp_outcome *out,
+                 const char *why);
+};
+
+enum { MP_DIRECT_TOPICS = 256 };
 
 struct mp_host {
     uv_loop_t *loop;
@@ -27,14 +40,39 @@ struct mp_host {
     struct mp_router router;
     const struct mp_transport *mqtt;
     void *mqtt_self;
+    /* what is durable */
+    struct mp_timeline timeline;
+    struct mp_commit commit;
+    struct mp_reader_thread reader;
+    struct mp_states states;
+    struct mp_alarms alarms;
+    struct mp_queue queue;
+    struct mp_outbox outbox;
+    struct mp_dead_store dead;
+    struct mp_records records;
+    struct mp_seen seen;
+    struct mp_careful careful;
+    uint32_t direct[MP_DIRECT_TOPICS]; /* outputs that left without the outbox
+                                        * and aren't confirmed, by hash of
+                                        * their topics */
+    struct mp_link kept;               /* small things by name */
+    bool loaded;                       /* mirrors are what the database has */
+    struct mp_link all;                /* every invocation, by its link `all` */
     struct mp_link holding; /* invocations that hold a QoS 1 input back */
     uv_timer_t hold;        /* when the first of them has held long enough */
-    unsigned open;          /* invocations that have not ended */
-    unsigned parked;        /* of these, taken over */
+    uv_timer_t tick;        /* each second */
+    uv_prepare_t turn;
+    unsigned open;         /* invocations that have not ended */
+    bool routed;           /* the transport was told its routes */
+    bool settled;          /* a scan has been settled: triggers are live */
+    struct mp_why trouble; /* why no input is taken; "": it is */
+    uv_timer_t reload;
+    unsigned ticks;
     bool draining, closing;
     bool abandoned; /* an input is left to the broker: lanes stay unsettled */
     void (*on_settled)(void *arg, bool changed); /* a scan is settled */
     void (*on_link)(void *arg, bool up);
+    void (*on_fatal)(void *arg); /* it can't work like this; it was said */
     void *arg;
 };
 
@@ -42,6 +80,25 @@ struct mp_host {
 MP_MUST int mp_host_open(struct mp_host *h, uv_loop_t *loop,
                          const struct mp_config *config,
                          const struct mp_transport *mqtt, struct mp_why *why);
+/*
+ * A new event for a function, taken over by the host: `reason` "send", or
+ * "replay".  delay_us 0: at once.  okey: its order key.  Returns the row's
+ * id; *ticket makes it durable.  t: NULL, or who waits for its outcome.
+ * MP_EFULL: [store] queue.
+ */
+int64_t mp_host_enqueue(struct mp_host *h, struct mp_slice fn,
+                        const struct mp_event *event, const char *reason,
+                        int64_t delay_us, struct mp_told *t, uint64_t *ticket);
+/* Drop a waiting event by its row, or all of a function (id 0, fn given);
+ * how many.  One that is in a worker goes on. */
+unsigned mp_host_drop_rows(struct mp_host *h, struct mp_slice fn, int64_t id,
+                           uint64_t *ticket);
+/* The slot of a function by its name; NULL: none. */
+struct mp_slot *mp_host_slot(struct mp_host *h, struct mp_slice fn);
+/* The timeline now. */
+int64_t mp_host_now(const struct mp_host *h);
+/* Why the host takes no input ("" when it does). */
+const char *mp_host_trouble(const struct mp_host *h);
 /* No input from now on. */
 void mp_host_drain(struct mp_host *h);
 /* Is all that was taken over done and sent? */

@@ -1,17 +1,18 @@
 /*
  * invocation.h - one event for one function, from the router to the end.
  *
- *              add            next             DONE, ok
- *   (routed) -----> QUEUED ---------> RUNNING ----------> SENDING --> ended
- *                    ^  ^              |  ^ |               outputs
- *                    |  |  worker died |  | | WAIT          confirmed
- *                    |  +--------------+  | v
- *                    |                  WAITING
+ *              add            next             DONE, it changed something
+ *   (routed) -----> QUEUED ---------> RUNNING ----------> COMMITTING --> ended
+ *                    ^ ^ |    values  ^ |  ^ |                durable
+ *                    | | +-> READING -+ |  | | DONE, it did not
+ *                    | |   worker died  |  | +----------> SENDING --> ended
+ *                    | +----------------+  |                  outputs
+ *                    |                  WAITING               confirmed
  *                    +--- DELAYED <-- failed, to be retried
  *
  * It holds its input's acknowledgement (holds_ack) until it ends or is
- * parked; parked means that the host has taken the event over: it goes on,
- * in memory until the durable queue comes.
+ * parked; parked means that the host has taken the event over: it has a row
+ * in the durable queue (QoS 0: it only waits in memory).
  *
  * Process  host only.   Thread  loop thread.
  * Memory   one block, params behind it; freed when it ends.
@@ -22,10 +23,12 @@
 #include "core/base/wire.h"
 #include "core/breaker.h"
 #include "core/metrics.h"
+#include "core/state.h"
 #include "core/transport.h"
 
 struct mp_group;
 struct mp_process;
+struct mp_queue_fn;
 
 /* One version of a function, as workers know it. */
 struct mp_version {
@@ -54,7 +57,7 @@ struct mp_slot {
     struct mp_link ready; /* invocations that may start, oldest first */
     unsigned n_waiting;   /* queued in all: ready and behind a key */
     uint64_t waiting_bytes;
-    unsigned n_parked;    /* parked and not ended */
+    unsigned n_parked;    /* parked in memory only (QoS 0), and not ended */
     unsigned n_running;   /* handed to a worker and not done */
     unsigned n_suspended; /* of these, waiting instances */
     bool waits;           /* its live version has been seen to wait */
@@ -64,17 +67,30 @@ struct mp_slot {
     int64_t log_full_us; /* when the bucket will be full */
     int64_t log_said_us; /* when lines were last said to be held back */
     uint64_t log_held;   /* lines held back since the last one */
-    bool gone;           /* its directory is no longer there */
-    bool seen;           /* while the directory is read */
+    /* durable */
+    struct mp_state_fn *state; /* of the host's states */
+    struct mp_queue_fn *queue; /* of the host's queue */
+    bool gone;                 /* its directory is no longer there */
+    bool seen;                 /* while the directory is read */
 };
 
 enum mp_stage {
     MP_QUEUED,
+    MP_READING, /* its actor's values come from the database */
     MP_RUNNING,
     MP_WAITING,
     MP_DELAYED,
+    MP_COMMITTING,
     MP_SENDING,
+    MP_ASIDE, /* the host stops: its row or alarm stays for the next start */
 };
+
+/*
+ * What stands behind an event, so that it is not lost: the broker while
+ * holds_ack, a row of the queue, or an alarm; or nothing (QoS 0).
+ */
+struct mp_alarm;
+struct mp_actor;
 
 /* Events of one order key: the one in work, and those behind it. */
 struct mp_order_key;
@@ -95,6 +111,8 @@ struct mp_invocation {
     uint32_t attempt;
     bool holds_ack; /* its input's acknowledgement waits for it */
     bool parked;    /* the host has taken the event over */
+    bool in_memory; /* ... in memory only (QoS 0) */
+    bool noted;     /* its input's record says that this function is done */
     bool behind;    /* QUEUED: another one has its order key */
     bool suspect;   /* a worker died of it, maybe: runs alone */
     bool resumed;   /* RUNNING: again, after a wait */
@@ -103,13 +121,45 @@ struct mp_invocation {
     unsigned deaths;
     unsigned outputs_open;
     int64_t queued_us, started_us;
-    int64_t spent_us;    /* of timeout, in earlier turns and waits */
-    int64_t cost_us;     /* estimate it was started with */
-    uv_timer_t *timer;   /* DELAYED, or WAITING */
-    struct mp_wait wait; /* WAITING */
+    int64_t spent_us;  /* of timeout, in earlier turns and waits */
+    int64_t cost_us;   /* estimate it was started with */
+    uv_timer_t *timer; /* DELAYED, or WAITING */
+    int64_t asked_us;  /* WAITING since */
+    /* durable */
+    struct mp_link all;     /* every invocation of the host */
+    int64_t row;            /* of the queue; 0: none */
+    bool saved;             /* the row was sealed, or is on disk */
+    struct mp_link unsaved; /* the queue's */
+    const char *reason;     /* of the row */
+    int64_t due_us;         /* of the row, on the timeline */
+    struct mp_alarm *alarm; /* a reference; NULL: none */
+    uint32_t alarm_serial;
+    struct mp_actor *actor; /* while it runs */
+    struct mp_state_wait reading;
+    struct mp_state_ask asking;
+    struct mp_commit_wait commit;
+    struct mp_commit_wait parking; /* lets go when durable */
+    struct mp_link outputs;        /* on their way, not confirmed */
+    struct mp_link tolds;          /* who waits for its outcome */
+    uint32_t hops;                 /* sends without a delay behind it */
+    struct mp_slice key;           /* actor key, when has_key */
+    bool has_key;
     uint32_t n_params;
     struct mp_pair params[];
 };
+
+/* The event as functions, rows and dead letters have it. */
+void mp_invocation_event(const struct mp_invocation *inv,
+                         struct mp_event *event);
+
+/* Its order key: the actor key, else the topic. */
+static inline struct mp_slice
+mp_invocation_okey(const struct mp_invocation *inv)
+{
+    if (inv->routed->fn->has_state || inv->has_key)
+        return inv->key;
+    return inv->input->topic;
+}
 
 /* What it is worth in a queue's bytes. */
 static inline uint64_t mp_invocation_bytes(const struct mp_invocation *inv)

@@ -12,7 +12,6 @@
 #define COAP "CoAP comes"
 #define HTTP "HTTP comes"
 #define API "REST and metrics over HTTP come"
-#define STORE "the store on disk comes"
 #define UPDATES "updates come"
 #define SECRETS "secrets of functions come"
 #define OVERRIDES "overrides come"
@@ -33,7 +32,7 @@ static const struct mp_section sections[] = {
     {.name = "scale", .help = "invocations at once"},
     {.name = "memory", .help = "of all workers"},
     {.name = "workers", .help = "the processes that run functions"},
-    {.name = "store", .help = "what is kept on disk", .later = STORE},
+    {.name = "store", .help = "what is kept on disk"},
     {.name = "log", .help = "lines on stderr"},
     {.name = "update", .help = "where packages come from", .later = UPDATES},
     {.name = "policy",
@@ -168,21 +167,25 @@ static const struct mp_key keys[] = {
      .later = ON_DEMAND},
 
     {"store", "max_size", MP_T_SIZE, .min = 1 << 20, .def = "256M",
-     .help = "on disk", .example = "64M"},
-    {"store", "queue", MP_T_SIZE, .def = "32M", .help = "parked events",
-     .example = "8M"},
-    {"store", "outbox", MP_T_SIZE, .def = "32M",
-     .help = "outputs the broker hasn't got yet", .example = "8M"},
-    {"store", "dead_letters", MP_T_SIZE, .def = "8M",
-     .help = "the oldest go first", .example = "2M"},
-    {"store", "commit_interval", MP_T_DURATION, .def = "5ms",
+     .help = "of the database", .example = "64M", CF(store.max_size)},
+    {"store", "queue", MP_T_SIZE, .min = 1 << 16, .def = "32M",
+     .help = "parked, retried and sent events", .example = "8M",
+     CF(store.queue)},
+    {"store", "outbox", MP_T_SIZE, .min = 1 << 16, .def = "32M",
+     .help = "outputs the broker hasn't got yet", .example = "8M",
+     CF(store.outbox)},
+    {"store", "dead_letters", MP_T_SIZE, .min = 1 << 16, .def = "8M",
+     .help = "the oldest go first", .example = "2M", CF(store.dead_letters)},
+    {"store", "commit_interval", MP_T_DURATION, .max = INT64_C(10000000),
+     .def = "5ms",
      .help = "least time between two commits while more is on its way",
-     .example = "50ms"},
-    {"store", "outbox_max_age", MP_T_DURATION, .def = "7d",
-     .help = "while the broker is away", .example = "1d"},
+     .example = "50ms", CF(store.commit_interval_us)},
+    {"store", "outbox_max_age", MP_T_DURATION, .min = 1000000, .def = "7d",
+     .help = "while the broker is away", .example = "1d",
+     CF(store.outbox_max_age_us)},
     {"store", "outbox_full", MP_T_CHOICE, .words = "wait oldest", .def = "wait",
      .help = "take no more input, or drop the oldest and count it",
-     .example = "oldest"},
+     .example = "oldest", CF(store.outbox_full_oldest)},
 
     {"log", "level", MP_T_CHOICE, .words = "debug info warn error",
      .def = "info", .help = "least level written", .example = "debug",

@@ -18,14 +18,9 @@
 #define TIMER "timers come"
 #define STREAM "stream lines come"
 #define ANSWERS "answers over coap and http come"
-#define DEDUPE "dedupe comes"
 #define REQUEST "mp.request comes"
-#define SEND "mp.send comes"
 #define SECRETS "secrets of functions come"
-#define STATE "state comes"
 #define TRIALS "updates and their trials come"
-#define PARKING "parking on disk comes"
-#define DEAD_LETTERS "being told of dead letters comes"
 #define RECORDS "replay comes"
 
 static const struct mp_section sections[] = {
@@ -35,7 +30,7 @@ static const struct mp_section sections[] = {
      .help = "[trigger NAME]: what runs it, as many as needed; without a name "
              "it is named after its key"},
     {.name = "grant", .help = "what it may do"},
-    {.name = "state", .help = "it keeps values", .later = STATE},
+    {.name = "state", .help = "it keeps values"},
     {.name = "limits", .help = "what it may use"},
     {.name = "scale", .help = "how often it may run at once"},
     {.name = "retry", .help = "when an event failed and may do better"},
@@ -115,7 +110,7 @@ static const struct mp_key keys[] = {
      .example = "30s", TR(max_age_us)},
     {"trigger", "dedupe", MP_T_DURATION, .def = "0", .shown = "0 (off)",
      .help = "a sender's event id is kept that long; a repeat isn't run",
-     .example = "1h", .later = DEDUPE},
+     .example = "1h", TR(dedupe_us)},
     {"trigger", "filter", MP_T_LINE, .help = "runs only where this holds",
      .example = "temp > 30 and hum < 80", .later = STREAM},
     {"trigger", "deadband", MP_T_LINE, .help = "runs only when a field moved",
@@ -143,8 +138,9 @@ static const struct mp_key keys[] = {
     {"grant", "request", MP_T_LIST, .shown = "none",
      .help = "where it may make requests", .example = "http://10.0.0.7/*",
      .later = REQUEST},
-    {"grant", "send", MP_T_LIST, .shown = "none",
-     .help = "functions it may send to", .example = "archive", .later = SEND},
+    {"grant", "send", MP_T_LIST, .check = mp_check_name, .shown = "none",
+     .help = "functions it may send to; itself it always may",
+     .example = "archive"},
     {"grant", "secret", MP_T_LIST, .shown = "none",
      .help = "secrets it may read", .example = "HOOK_KEY", .later = SECRETS},
 
@@ -153,11 +149,13 @@ static const struct mp_key keys[] = {
      .help = "each key is an actor with values of its own",
      .example = "{device}", FN(state_key)},
     {"state", "durable", MP_T_SWITCH, .def = "yes",
-     .help = "no: in memory only", .example = "no"},
+     .help = "no: in memory only", .example = "no", FN(state_durable)},
     {"state", "quota", MP_T_SIZE, .min = 1024, .def = "4M",
-     .help = "keys, names, values and alarms together", .example = "16M"},
-    {"state", "rollback", MP_T_CHOICE, .words = "keep restore", .def = "keep",
-     .help = "state when a version is rolled back", .example = "restore"},
+     .help = "keys, names, values and alarms together", .example = "16M",
+     FN(state_quota)},
+    {"state", "rollback", MP_T_CHOICE, .words = "keep restore!", .def = "keep",
+     .help = "state when a version is rolled back", .example = "keep",
+     FN(state_restore)},
 
     {"limits", "memory", MP_T_SIZE, .min = MP_MEMORY_MIN, .max = MP_MEMORY_MAX,
      .def = "1M", .help = "of one instance", .example = "512K", FN(memory)},
@@ -190,7 +188,7 @@ static const struct mp_key keys[] = {
      .example = "oldest", FN(overflow_oldest)},
     {"limits", "park_bytes", MP_T_SIZE, .min = 1024, .def = "16M",
      .help = "past this its inputs become dead letters", .example = "64M",
-     .later = PARKING},
+     FN(park_bytes)},
     {"limits", "kills", MP_T_NUMBER, .min = 1, .max = 10, .def = "2",
      .help = "deaths of a worker with the event alone in it, before its "
              "outcome is 'killed'",
@@ -224,7 +222,7 @@ static const struct mp_key keys[] = {
      .example = "6h", FN(retry_max_age_us)},
     {"retry", "on_failure", MP_T_TEXT, .check = mp_check_on_failure,
      .help = "is told each dead letter: topic:T or function:F",
-     .example = "topic:ops/dead", .later = DEAD_LETTERS, FN(on_failure)},
+     .example = "topic:ops/dead", FN(on_failure)},
 
     {"breaker", "failures", MP_T_NUMBER, .min = 1, .max = 1000000, .def = "10",
      .help = "failed in a row: quarantine", .example = "3",

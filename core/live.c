@@ -197,6 +197,52 @@ static void put_triggers(struct mp_buf *b, const struct mp_slot *slot)
     }
 }
 
+/* What is kept on disk for it. */
+static void put_durable(struct mp_buf *b, const struct mp_host *h,
+                        const struct mp_slot *slot)
+{
+    const struct mp_queue_fn *q = slot->queue;
+    uint64_t kept, counted;
+
+    put_counter(b, "outputs_total", slot->name, "kind", "send",
+                slot->metrics.sends);
+    put_counter(b, "flash_written_bytes_total", slot->name, NULL, NULL,
+                slot->metrics.flash);
+    if (!h->loaded || !q || !slot->state)
+        return;
+    mp_dead_of(&h->dead, mp_slice_str(slot->name), &kept, &counted);
+    put_counter(b, "dead_letters", slot->name, NULL, NULL, counted);
+    put_counter(b, "state_bytes", slot->name, NULL, NULL, slot->state->bytes);
+    put_counter(b, "state_quota_bytes", slot->name, NULL, NULL,
+                slot->state->bytes ? slot->state->quota : 0);
+    put_counter(b, "queue_kept_events", slot->name, NULL, NULL, q->rows);
+    put_counter(b, "queue_kept_bytes", slot->name, NULL, NULL, q->bytes);
+    if (q->oldest_us)
+        put_counter(b, "queue_oldest_seconds", slot->name, NULL, NULL,
+                    (uint64_t)((mp_host_now(h) - q->oldest_us) / MP_SECOND));
+}
+
+static void put_store(struct mp_buf *b, const struct mp_host *h)
+{
+    int64_t oldest_us = h->outbox.oldest_us;
+
+    mp_buf_printf(
+        b,
+        "moonpool_outbox_messages %llu\n"
+        "moonpool_outbox_bytes %llu\n"
+        "moonpool_outbox_oldest_seconds %lld\n"
+        "moonpool_flash_written_bytes_total{f=\"\"} %llu\n"
+        "moonpool_store_bytes %llu\n"
+        "moonpool_store_open %d\n"
+        "moonpool_clock_trusted %d\n",
+        (unsigned long long)h->outbox.messages,
+        (unsigned long long)h->outbox.bytes,
+        (long long)(oldest_us ? (mp_host_now(h) - oldest_us) / MP_SECOND : 0),
+        (unsigned long long)mp_metrics.flash,
+        (unsigned long long)h->commit.used, h->loaded, mp_metrics.clock_ok);
+    put_hist(b, "commit_seconds", "", "", &mp_metrics.commit);
+}
+
 static void put_function(struct mp_buf *b, const struct mp_slot *slot)
 {
     const struct mp_fn_metrics *m = &slot->metrics;
@@ -237,8 +283,13 @@ void mp_live_metrics(const struct mp_host *h, struct mp_buf *b)
     uint64_t bytes;
     unsigned images = mp_pool_images(&h->pool, &bytes);
 
-    mp_list_each (at, &h->catalog.slots)
-        put_function(b, mp_of(at, struct mp_slot, link));
+    mp_list_each (at, &h->catalog.slots) {
+        const struct mp_slot *slot = mp_of(at, struct mp_slot, link);
+
+        put_function(b, slot);
+        put_durable(b, h, slot);
+    }
+    put_store(b, h);
     for (unsigned i = 0; i < MP_EXITS; i++)
         if (mp_metrics.worker_exits[i])
             mp_buf_printf(b,

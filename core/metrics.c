@@ -67,7 +67,8 @@ const char *mp_drop_name(enum mp_drop drop)
 {
     static const char *const names[MP_DROPS] = {"queue_full", "expired",
                                                 "too_large",  "no_match",
-                                                "no_key",     "bad_topic"};
+                                                "no_key",     "bad_topic",
+                                                "store"};
 
     return names[drop];
 }
@@ -81,16 +82,17 @@ const char *mp_skip_name(enum mp_skip skip)
 
 const char *mp_parked_name(enum mp_parked parked)
 {
-    static const char *const names[MP_PARKEDS] = {"slow", "retry",
-                                                  "quarantined", "output"};
+    static const char *const names[MP_PARKEDS] = {
+        "slow", "retry", "quarantined", "full", "output"};
 
     return names[parked];
 }
 
 const char *mp_dead_name(enum mp_dead dead)
 {
-    static const char *const names[MP_DEADS] = {"error",  "rejected", "timeout",
-                                                "memory", "killed",   "output"};
+    static const char *const names[MP_DEADS] = {
+        "error",  "rejected", "timeout", "memory", "killed",
+        "output", "full",     "trigger", "crash",  "loop"};
 
     return names[dead];
 }

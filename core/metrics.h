@@ -36,6 +36,7 @@ enum mp_drop {
     MP_DROP_NO_MATCH,
     MP_DROP_NO_KEY,
     MP_DROP_BAD_TOPIC,
+    MP_DROP_STORE, /* the database failed while it was in work (QoS 0) */
     MP_DROPS
 };
 const char *mp_drop_name(enum mp_drop drop);
@@ -47,6 +48,7 @@ enum mp_parked {
     MP_PARKED_SLOW,        /* not done within hold */
     MP_PARKED_RETRY,       /* failed, to be run again */
     MP_PARKED_QUARANTINED, /* the breaker is open */
+    MP_PARKED_FULL,        /* its queue in memory is full */
     MP_PARKED_OUTPUT,      /* done, outputs not confirmed within hold */
     MP_PARKEDS
 };
@@ -59,6 +61,10 @@ enum mp_dead {
     MP_DEAD_MEMORY,
     MP_DEAD_KILLED,
     MP_DEAD_OUTPUT, /* the broker refused an output */
+    MP_DEAD_FULL,    /* past park_bytes or [store] queue */
+    MP_DEAD_TRIGGER, /* its trigger is no more */
+    MP_DEAD_CRASH,   /* the host died of it, again and again */
+    MP_DEAD_LOOP,    /* sends that follow from one event have no end */
     MP_DEADS
 };
 const char *mp_dead_name(enum mp_dead dead);
@@ -77,6 +83,7 @@ struct mp_fn_metrics {
     uint64_t invocations[MP_OUT_KINDS];
     uint64_t parked[MP_PARKEDS], dead[MP_DEADS];
     uint64_t retries, outputs, output_bytes;
+    uint64_t sends, flash; /* flash: bytes written for it */
     int64_t last_ok_us; /* wall */
     struct mp_hist queue_wait, start_warm, start_cold, run;
 };
@@ -103,7 +110,10 @@ struct mp_metrics {
     uint64_t mqtt_reconnects;
     int64_t mqtt_held_us;
     bool mqtt_connected;
+    uint64_t flash; /* bytes written for the host itself */
+    bool clock_ok;
     int64_t start_us;    /* wall */
+    struct mp_hist commit; /* left to durable */
     struct mp_hist done; /* input received to settled; reset by live */
 };
 

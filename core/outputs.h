@@ -17,15 +17,25 @@ MP_MUST int mp_outputs_check(const struct mp_function *fn,
                              struct mp_slice prefix,
                              const struct mp_outcome *out);
 
+/* Id of the nth output of an invocation, sends included: id/function/n.
+ * Returns its length. */
+enum { MP_OUTPUT_ID_MAX = MP_EVENT_ID_MAX + MP_NAME_MAX + 24 };
+size_t mp_output_id(const struct mp_invocation *inv, unsigned n, char *id,
+                    size_t size);
+
+/* A message by an effect (PUBLISH), copied. */
+struct mp_output *mp_output_new(const struct mp_effect *effect,
+                                struct mp_slice id, struct mp_slice trace);
+
 /*
- * Make the messages of an outcome that was checked; publish is called for
- * each, in order, and done when it has arrived (owner: the invocation).
- * Returns how many.
+ * Make the messages of an outcome that was checked, all of them before the
+ * first is put: they stand in inv->outputs with inv as their owner, and put is
+ * called for each, in order.  It may end the invocation with the last one.
  */
-unsigned mp_outputs_make(
-    struct mp_invocation *inv, const struct mp_outcome *out,
-    void (*done)(struct mp_output *output, unsigned reason, const char *why),
-    void (*publish)(void *arg, struct mp_output *output), void *arg);
+void mp_outputs_make(struct mp_invocation *inv, const struct mp_outcome *out,
+                     void (*put)(void *arg, struct mp_invocation *inv,
+                                 struct mp_output *output),
+                     void *arg);
 
 /* In done, at its end. */
 void mp_output_free(struct mp_output *output);

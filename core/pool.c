@@ -155,49 +155,17 @@ static bool find_place(struct mp_slot *slot, void *arg)
     return false;
 }
 
-/* Whole seconds of an input's expiry that are left. */
-static uint32_t expiry_left(const struct mp_input *in)
-{
-    int64_t gone_s = (mp_now_us() - in->received_us) / MP_SECOND;
-
-    return in->has_expiry && in->expiry_s > gone_s
-               ? (uint32_t)(in->expiry_s - gone_s)
-               : 0;
-}
-
 static void send_run(struct mp_process *p, struct mp_invocation *inv)
 {
-    const struct mp_input *in = inv->input;
-    const struct mp_trigger *trigger = inv->trigger;
     struct mp_run run = {
         .id = ++p->pool->next_id,
         .fn = inv->version->id,
-        .clock_ok = true,
-        .event =
-            {
-                .type = in->type,
-                .id = in->id,
-                .source = in->source,
-                .subject = in->topic,
-                .trigger = mp_slice_str(trigger->name),
-                .time_us = in->time_us,
-                .attempt = inv->attempt,
-                .format = trigger->format,
-                .data = in->data,
-                .datacontenttype = in->datacontenttype,
-                .traceparent = in->traceparent,
-                .topic = in->topic,
-                .qos = in->qos,
-                .retained = in->retained,
-                .has_expiry = in->has_expiry,
-                .expiry_s = expiry_left(in),
-                .params = inv->params,
-                .n_params = inv->n_params,
-                .properties = in->properties,
-                .n_properties = in->n_properties,
-            },
+        .clock_ok = mp_metrics.clock_ok,
     };
 
+    mp_invocation_event(inv, &run.event);
+    if (inv->actor)
+        run.state = mp_state_travel(p->pool->states, inv->actor);
     inv->run = run.id;
     mp_wire_run(&p->out, &run);
 }
@@ -345,6 +313,7 @@ void mp_invocation_leave(struct mp_invocation *inv)
 
 void mp_pool_suspect(struct mp_group *g, struct mp_invocation *inv)
 {
+    mp_state_ask_not(&inv->asking);
     inv->suspect = true;
     inv->stage = MP_RUNNING; /* handed over, as far as others can see */
     mp_list_append(&g->suspects, &inv->link);
@@ -353,6 +322,7 @@ void mp_pool_suspect(struct mp_group *g, struct mp_invocation *inv)
 /* One suspect at most is in a solo process, and it stays one. */
 void mp_pool_put_back(struct mp_process *p, struct mp_invocation *inv)
 {
+    mp_state_ask_not(&inv->asking); /* of the run that is given up */
     if (inv->suspect) {
         mp_pool_suspect(p->group, inv);
         return;
@@ -404,6 +374,21 @@ void mp_invocation_wake(struct mp_invocation *inv)
     inv->timer = NULL;
 }
 
+/* It is no longer waiting; back to its process with what it gets. */
+static void go_on(struct mp_invocation *inv, const struct mp_resume *resume)
+{
+    struct mp_process *p = inv->process;
+
+    mp_wire_resume(&p->out, resume);
+    mp_process_expect(p, mp_now_us());
+    inv->stage = MP_RUNNING;
+    inv->resumed = true;
+    p->n_inflight++;
+    p->cost_us += inv->cost_us;
+    mp_list_append(&p->inflight, &inv->link);
+    mp_pool_watch(p->pool);
+}
+
 /* A wait is over: on it goes, or its whole time is up. */
 static void on_wait_over(uv_timer_t *timer)
 {
@@ -426,23 +411,34 @@ static void on_wait_over(uv_timer_t *timer)
         p->retire = p->solo;
         (void)p->pool->user.done(p->pool->user.arg, inv, &late);
     } else {
-        mp_wire_resume(&p->out, &(struct mp_resume){.run = inv->run});
-        mp_process_expect(p, mp_now_us());
-        inv->stage = MP_RUNNING;
-        inv->resumed = true;
-        p->n_inflight++;
-        p->cost_us += inv->cost_us;
-        mp_list_append(&p->inflight, &inv->link);
-        mp_pool_watch(p->pool);
+        go_on(inv, &(struct mp_resume){.run = inv->run});
     }
     mp_process_flush(p);
     if (p->retire)
         mp_pool_on_end(p);
 }
 
+void mp_pool_answer(struct mp_pool *pool, struct mp_invocation *inv,
+                    struct mp_resume *answer)
+{
+    struct mp_process *p = inv->process;
+
+    MP_ASSERT(inv->stage == MP_WAITING);
+    if (pool->stopping)
+        return;
+    mp_invocation_wake(inv);
+    mp_list_unlink(&inv->link);
+    inv->slot->n_suspended--;
+    inv->spent_us += mp_now_us() - inv->asked_us;
+    answer->run = inv->run;
+    go_on(inv, answer);
+    mp_process_flush(p);
+}
+
 void mp_pool_on_wait(struct mp_process *p, struct mp_invocation *inv,
                      const struct mp_wait *wait)
 {
+    bool asks = wait->kind != MP_WAIT_SLEEP;
     int64_t left_us, delay_us = wait->delay_us;
 
     mp_invocation_leave(inv);
@@ -456,19 +452,74 @@ void mp_pool_on_wait(struct mp_process *p, struct mp_invocation *inv,
     inv->slot->n_suspended++;
     inv->process = p;
     inv->stage = MP_WAITING;
-    inv->wait = *wait;
     inv->spent_us += wait->run_ns / 1000;
+    inv->asked_us = mp_now_us();
     left_us = inv->version->fn->timeout_us - inv->spent_us;
-    inv->late = left_us <= delay_us;
+    inv->late = asks || left_us <= delay_us;
     if (inv->late)
         delay_us = left_us > 0 ? left_us : 0;
-    inv->spent_us += delay_us;
+    if (!asks)
+        inv->spent_us += delay_us;
     mp_list_append(&p->waiting, &inv->link);
     inv->timer = mp_zalloc(sizeof *inv->timer);
     inv->timer->data = inv;
     uv_timer_init(p->pool->loop, inv->timer);
     uv_timer_start(inv->timer, on_wait_over, (uint64_t)(delay_us + 999) / 1000,
                    0);
+    if (asks)
+        p->pool->user.ask(p->pool->user.arg, inv, wait);
+}
+
+bool mp_pool_is_busy(const struct mp_pool *pool)
+{
+    mp_list_each (at, &pool->groups) {
+        const struct mp_group *g = mp_of(at, struct mp_group, link);
+
+        if (g->sched.queued || g->sched.running)
+            return true;
+    }
+    return false;
+}
+
+/* ---- forgetting ---- */
+
+void mp_pool_forget(struct mp_pool *pool, struct mp_invocation *inv)
+{
+    struct mp_process *p = inv->process;
+
+    (void)pool;
+    if (inv->stage == MP_QUEUED) {
+        mp_sched_remove(&inv->slot->group->sched, inv);
+        return;
+    }
+    mp_sched_stopped(&inv->slot->group->sched, inv);
+    mp_breaker_forget(&inv->slot->breaker);
+    if (!p) { /* a suspect that has no process yet */
+        mp_list_unlink(&inv->link);
+        return;
+    }
+    p->forgotten = true;
+    if (inv->stage == MP_WAITING) {
+        mp_invocation_wake(inv);
+        mp_list_unlink(&inv->link);
+        inv->slot->n_suspended--;
+        inv->process = NULL;
+        return;
+    }
+    mp_invocation_leave(inv);
+}
+
+void mp_pool_forgot(struct mp_pool *pool)
+{
+    for (unsigned i = 0; i < MP_WORKERS_MAX; i++) {
+        struct mp_process *p = pool->by_bit[i];
+
+        if (!p || !p->forgotten)
+            continue;
+        p->forgotten = false;
+        p->retire = true;
+        mp_pool_on_end(p);
+    }
 }
 
 /* ---- open and close ---- */

@@ -45,6 +45,10 @@ struct mp_pool_user {
                    const struct mp_loaded *loaded);
     /* May it start now?  False: the user has ended it. */
     bool (*start)(void *arg, struct mp_invocation *inv, int64_t now_us);
+    /* It waits for what only the user can give (wait->kind is not SLEEP; wait
+     * is the frame's): answer with mp_pool_answer, now or later. */
+    void (*ask)(void *arg, struct mp_invocation *inv,
+                const struct mp_wait *wait);
     /* An invocation has an outcome; it is the user's again.  Returns 0, or
      * MP_EPARSE when an effect doesn't parse: then it runs again as the
      * suspect and the worker ends. */
@@ -61,6 +65,7 @@ struct mp_pool {
     unsigned per_group; /* processes of the shared group */
     unsigned scale_max; /* invocations of functions that wait, at once */
     const char *node, *prefix;
+    struct mp_states *states; /* whose values travel with a run */
     uint64_t next_id; /* of runs and loads; only grows */
     uint32_t next_version;
     uv_prepare_t prepare; /* dispatches once a loop turn */
@@ -92,6 +97,21 @@ void mp_pool_load(struct mp_pool *pool, struct mp_version *v);
 
 /* Queue an invocation; it is the pool's until user.done. */
 void mp_pool_add(struct mp_pool *pool, struct mp_invocation *inv);
+/* What it waits for (MP_WAITING) is here; it goes on.  answer->run is filled
+ * in. */
+void mp_pool_answer(struct mp_pool *pool, struct mp_invocation *inv,
+                    struct mp_resume *answer);
+/*
+ * Take an invocation out of the pool in whatever stage it is there (QUEUED,
+ * RUNNING, WAITING); it keeps its order key.  A worker that has it in hand is
+ * ended by mp_pool_forgot, which is called once after the last of them.
+ */
+void mp_pool_forget(struct mp_pool *pool, struct mp_invocation *inv);
+void mp_pool_forgot(struct mp_pool *pool);
+/* Is anything queued or running? */
+bool mp_pool_is_busy(const struct mp_pool *pool);
+/* Stop the timer of one that waits or is delayed. */
+void mp_invocation_wake(struct mp_invocation *inv);
 /* Queue it again at the front (after a delay); it kept its key. */
 void mp_pool_again(struct mp_pool *pool, struct mp_invocation *inv);
 

@@ -34,6 +34,7 @@ struct mp_process {
     bool solo;       /* for one suspect at a time */
     bool stuck;      /* one run is on for long: gets no more */
     bool bad;        /* said something that doesn't parse */
+    bool forgotten;  /* what it has in hand is nobody's any more */
     bool retire;     /* is to be ended when its frames are handled */
     struct mp_buf out;
     size_t out_sent;

@@ -147,7 +147,7 @@ void mp_sched_add(struct mp_sched *s, struct mp_invocation *inv)
 
     count_in(s, inv);
     if (inv->routed->fn->order != MP_ORDER_NONE)
-        inv->order = key_take(slot, inv->input->topic, &fresh);
+        inv->order = key_take(slot, mp_invocation_okey(inv), &fresh);
     inv->behind = !fresh;
     if (inv->behind) {
         mp_list_append(&inv->order->behind, &inv->link);
@@ -193,6 +193,15 @@ void mp_sched_release(struct mp_sched *s, struct mp_invocation *inv)
     mp_list_unlink(next);
     mp_list_append(&inv->slot->ready, next);
     into_ring(s, inv->slot);
+}
+
+bool mp_sched_hold(struct mp_sched *s, struct mp_invocation *inv)
+{
+    MP_ASSERT(inv->stage == MP_QUEUED);
+    if (inv->behind)
+        return false;
+    leave_ready(s, inv);
+    return true;
 }
 
 void mp_sched_remove(struct mp_sched *s, struct mp_invocation *inv)

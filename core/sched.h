@@ -47,6 +47,9 @@ mp_sched_next(struct mp_sched *s, int64_t now_us,
 void mp_sched_stopped(struct mp_sched *s, struct mp_invocation *inv);
 /* Let go of its order key: the next of that key may start. */
 void mp_sched_release(struct mp_sched *s, struct mp_invocation *inv);
+/* Take it out of the queue, to be queued again later; it keeps its order key.
+ * False: it waits behind another one, and stays. */
+bool mp_sched_hold(struct mp_sched *s, struct mp_invocation *inv);
 /* Take it out of the queue (dropped). */
 void mp_sched_remove(struct mp_sched *s, struct mp_invocation *inv);
 /* The oldest queued one of a slot, or NULL. */

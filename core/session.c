@@ -1,10 +1,10 @@
 /*
- * session.c - the session file: read, written whole, and what its numbers
- * mean.
+ * session.c - the text of a session, and what its numbers mean.
  *
  *     moonpool-session 1
  *     epoch 9f86d081884c7d65
  *     half 3
+ *     doubt
  *     sub sure 1 retained 17 sensors/+/env
  *
  * sub: sure or unsure, QoS, retained or live, identifier, filter to the end
@@ -16,11 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
-
-#include "core/base/file.h"
-
-/* Filters are at most 65,535 bytes, and few; past this it is not ours. */
-enum { FILE_BYTES_MAX = 16 << 20 };
 
 static const char HEAD[] = "moonpool-session 1";
 
@@ -48,6 +43,7 @@ void mp_session_renew(struct mp_session *s)
 {
     forget_subs(s);
     s->half = 0;
+    s->doubt = false;
     do {
         if (getrandom(&s->epoch, sizeof(s->epoch), 0) != sizeof(s->epoch))
             mp_bug(__FILE__, __LINE__, "getrandom gives nothing");
@@ -60,6 +56,12 @@ struct mp_sub *mp_session_sub(struct mp_session *s, const char *filter)
         if (strcmp(s->subs[i].filter, filter) == 0)
             return &s->subs[i];
     return NULL;
+}
+
+void mp_session_doubt_subs(struct mp_session *s)
+{
+    for (unsigned i = 0; i < s->n_subs; i++)
+        s->subs[i].sure = false;
 }
 
 struct mp_sub *mp_session_add(struct mp_session *s, const char *filter)
@@ -98,7 +100,7 @@ static int parse_sub(struct mp_session *s, const char *line)
     return 0;
 }
 
-static int parse(struct mp_session *s, char *text)
+static int parse_lines(struct mp_session *s, char *text)
 {
     char *rest = NULL;
     char *line = strtok_r(text, "\n", &rest);
@@ -109,56 +111,40 @@ static int parse(struct mp_session *s, char *text)
         if (sscanf(line, "epoch %" SCNx64, &s->epoch) == 1 ||
             sscanf(line, "half %" SCNu32, &s->half) == 1)
             continue;
-        if (parse_sub(s, line))
+        if (strcmp(line, "doubt") == 0)
+            s->doubt = true;
+        else if (parse_sub(s, line))
             return MP_EPARSE;
     }
     return s->epoch ? 0 : MP_EPARSE;
 }
 
-int mp_session_read(struct mp_session *s, int dir_fd, const char *name,
-                    struct mp_why *why)
+int mp_session_parse(struct mp_session *s, struct mp_slice text)
 {
-    struct mp_buf text;
+    char *copy = mp_strndup(text.ptr, text.len);
     int rc;
 
-    mp_buf_init(&text, FILE_BYTES_MAX + 1);
-    rc = mp_file_read(dir_fd, name, FILE_BYTES_MAX, &text, why);
-    if (rc == 0) {
-        mp_buf_put(&text, "", 1);
-        rc = parse(s, text.ptr);
-        if (rc)
-            mp_why_set(why, rc, "%s is not a session file", name);
-    }
-    mp_buf_fini(&text);
+    mp_session_init(s);
+    rc = parse_lines(s, copy);
     if (rc)
         mp_session_fini(s);
-    return rc == MP_ENONE ? 0 : rc;
+    free(copy);
+    return rc;
 }
 
-int mp_session_write(const struct mp_session *s, int dir_fd, const char *name,
-                     struct mp_why *why)
+void mp_session_put(const struct mp_session *s, struct mp_buf *text)
 {
-    struct mp_buf text;
-    int rc;
-
-    mp_buf_init(&text, FILE_BYTES_MAX);
-    mp_buf_printf(&text, "%s\nepoch %016" PRIx64 "\nhalf %" PRIu32 "\n", HEAD,
-                  s->epoch, s->half);
+    mp_buf_printf(text, "%s\nepoch %016" PRIx64 "\nhalf %" PRIu32 "\n%s", HEAD,
+                  s->epoch, s->half, s->doubt ? "doubt\n" : "");
     for (unsigned i = 0; i < s->n_subs; i++) {
         const struct mp_sub *sub = &s->subs[i];
 
-        mp_buf_printf(&text, "sub %s %u %s %" PRIu32 " ",
+        mp_buf_printf(text, "sub %s %u %s %" PRIu32 " ",
                       sub->sure ? "sure" : "unsure", sub->qos,
                       sub->retained ? "retained" : "live", sub->id);
-        mp_buf_put(&text, sub->filter, strlen(sub->filter));
-        mp_buf_put(&text, "\n", 1);
+        mp_buf_put(text, sub->filter, strlen(sub->filter));
+        mp_buf_put(text, "\n", 1);
     }
-    if (text.full)
-        rc = mp_why_set(why, MP_EFULL, "too many subscriptions for %s", name);
-    else
-        rc = mp_file_replace(dir_fd, name, mp_buf_bytes(&text), why);
-    mp_buf_fini(&text);
-    return rc;
 }
 
 uint32_t mp_session_wraps(struct mp_session *s, uint16_t packet_id, bool dup,

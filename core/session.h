@@ -2,20 +2,21 @@
  * session.h - what must be remembered of an MQTT session across restarts.
  *
  * The broker keeps the session: subscriptions and what we have not
- * acknowledged.  For each lane we keep, in a small text file beside the
- * database,
+ * acknowledged.  For each lane we keep, as a small text in the database,
  *
  *   epoch   a random number, new for each session, so that the packet ids of
  *           two sessions never mean the same message;
  *   half    how often packet ids have passed 0 or 32,768 (they wrap at
  *           65,535): its half tells two uses of one id apart;
  *   subs    the subscriptions the broker has.  One that is not *sure* was on
- *           its way when we last wrote: subscribe it, or unsubscribe it, again.
+ *           its way when we last wrote: subscribe it, or unsubscribe it, again;
+ *   doubt   we are about to connect: should the broker begin a new session
+ *           now, and we die before that is noted, it will say later that
+ *           there is a session, and it has none of these subscriptions.
  *
  * Process  host only.   Thread  loop thread.
  * Memory   the structure owns its subs and their texts.
- * Errors   reading: MP_EPARSE when it is not such a file; a missing one is
- *          an empty session (epoch 0).  Writing: MP_EIO.
+ * Errors   parsing: MP_EPARSE, and an empty session (epoch 0).
  */
 #ifndef MP_SESSION_H
 #define MP_SESSION_H
@@ -30,11 +31,13 @@ struct mp_sub {
     uint32_t id;   /* subscription identifier; 0: none */
     int packet_id; /* of the (UN)SUBSCRIBE that is on its way; 0: none */
     bool leaving;  /* ... and it is an UNSUBSCRIBE */
+    bool fresh;    /* ... and all that is retained is wanted */
 };
 
 struct mp_session {
     uint64_t epoch;
     uint32_t half;
+    bool doubt;
     struct mp_sub *subs;
     unsigned n_subs;
 };
@@ -42,17 +45,16 @@ struct mp_session {
 void mp_session_init(struct mp_session *s);
 void mp_session_fini(struct mp_session *s);
 
-MP_MUST int mp_session_read(struct mp_session *s, int dir_fd, const char *name,
-                            struct mp_why *why);
-MP_MUST int mp_session_write(const struct mp_session *s, int dir_fd,
-                             const char *name, struct mp_why *why);
+/* From and to its text.  text need not end with a 0. */
+MP_MUST int mp_session_parse(struct mp_session *s, struct mp_slice text);
+void mp_session_put(const struct mp_session *s, struct mp_buf *text);
 
 /* A new session: another epoch, nothing subscribed. */
 void mp_session_renew(struct mp_session *s);
 
 /*
  * How often packet ids had wrapped when this one was given out.  A message
- * sent again may be from before the last wrap.  *changed: half grew, write it
+ * sent again may be from before the last wrap.  *changed: half grew, keep it
  * before anything taken after it is acknowledged.  last is the highest packet
  * id of this run of the program so far; 0: none.
  */
@@ -60,6 +62,8 @@ uint32_t mp_session_wraps(struct mp_session *s, uint16_t packet_id, bool dup,
                           uint16_t *last, bool *changed);
 
 struct mp_sub *mp_session_sub(struct mp_session *s, const char *filter);
+/* No subscription is sure any more. */
+void mp_session_doubt_subs(struct mp_session *s);
 /* Add an empty one; takes a copy of filter. */
 struct mp_sub *mp_session_add(struct mp_session *s, const char *filter);
 void mp_session_remove(struct mp_session *s, struct mp_sub *sub);

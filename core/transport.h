@@ -33,17 +33,29 @@ struct mp_input {
     unsigned open;        /* functions that still hold the acknowledgement */
     struct mp_host *host; /* set by it */
     void (*settled)(struct mp_input *in);
-    void *owner;     /* the transport's, for settled */
+    /*
+     * That function is done with it, with the transaction that gathers: note
+     * it there, so that it does not run for it again.  NULL: nothing to note.
+     */
+    void (*note)(struct mp_input *in, uint64_t function);
+    /* Settled, and lost: the host has forgotten it.  It must come again, as
+     * new (a commit failed, or the host stops). */
+    bool lost;
+    void *owner;     /* the transport's, for settled and note */
     uint64_t ticket; /* the transport's, for settled */
 
     enum mp_event_type type;
     uint8_t qos;
     bool retained; /* sent because we subscribed */
+    bool given_id; /* id is the sender's, not ours */
     bool has_expiry;
     uint32_t expiry_s;
     int64_t received_us; /* monotonic */
     int64_t time_us;     /* wall */
+    int64_t scheduled_us; /* timers, alarms: when it was due; 0: none */
     struct mp_slice id, topic, data;
+    struct mp_slice subject; /* ptr NULL: the topic */
+    struct mp_slice alarm;   /* its name; ptr NULL: none */
     struct mp_slice source;                      /* "mqtt://broker:1883" */
     struct mp_slice datacontenttype;             /* ptr NULL: none */
     struct mp_slice traceparent;                 /* ptr NULL: none */
@@ -57,6 +69,10 @@ struct mp_input {
     uint32_t routes[8];
     uint32_t n_routes;
     uint32_t lane; /* 0: the shared one; else of one trigger */
+    /* Functions that were done with it before a restart (mp_record_function);
+     * copied by mp_input_new. */
+    const uint64_t *done;
+    uint32_t n_done;
 };
 
 /*
@@ -73,6 +89,7 @@ void mp_input_unref(struct mp_input *in);
  */
 struct mp_output {
     struct mp_link link; /* the transport's while it has it */
+    struct mp_link mine; /* the host's */
     struct mp_slice topic, data;
     struct mp_slice id;           /* user property "id"; ptr NULL: none */
     struct mp_slice traceparent;  /* ptr NULL: none */
@@ -107,7 +124,8 @@ struct mp_route {
 
 struct mp_transport {
     const char *name;
-    /* Start; returns at once, connecting goes on in the loop. */
+    /* Start, once the database is loaded (mp_host_kept, mp_host_records);
+     * returns at once, connecting goes on in the loop. */
     int (*open)(struct mp_host *host, uv_loop_t *loop,
                 const struct mp_config *config, void **self,
                 struct mp_why *why);
@@ -119,6 +137,17 @@ struct mp_transport {
     void (*route)(void *self, const struct mp_route *routes, unsigned n);
     /* Take one output now, or queue it; never fails, never blocks. */
     void (*publish)(void *self, struct mp_output *out);
+    /*
+     * What was handed over is lost to the host (all of it was settled with
+     * lost set) and so is what was noted and kept: drop the connections that
+     * bring inputs, acknowledging nothing, and stay away until `found`.
+     */
+    void (*lost)(void *self);
+    /* The database is loaded again: read what is kept, connect. */
+    void (*found)(void *self);
+    /* Read no input while paused (the outbox is full); acknowledgements of
+     * what was settled still leave. */
+    void (*pause)(void *self, bool paused);
     /* No input from now on; what is in work may still be settled and sent. */
     void (*drain)(void *self);
     /* Nothing unsent and nothing unconfirmed is left? */
@@ -136,5 +165,21 @@ struct mp_transport {
 void mp_host_input(struct mp_host *host, struct mp_input *in);
 /* First time that triggers are live, and each change of the link. */
 void mp_host_link(struct mp_host *host, bool up);
+
+struct mp_records;
+struct mp_commit_wait;
+
+/* Where a transport notes what was done with its inputs. */
+struct mp_records *mp_host_records(struct mp_host *host);
+/* Small things kept by name, as loaded (ptr NULL: none).  Valid until the
+ * next mp_host_keep of that name. */
+struct mp_slice mp_host_kept(struct mp_host *host, const char *name);
+/*
+ * Keep bytes under a name, with the transaction that gathers; ptr NULL
+ * forgets them.  w (may be NULL) is called as mp_commit_wait says.
+ */
+void mp_host_keep(struct mp_host *host, const char *name, struct mp_slice bytes,
+                  struct mp_commit_wait *w,
+                  void (*done)(struct mp_commit_wait *w, int rc));
 
 #endif

@@ -75,6 +75,11 @@ void mp_version_send(struct mp_process *p, struct mp_version *v, bool wanted)
         .n_grants = fn->n_grants,
         .triggers = triggers,
         .n_triggers = fn->n_triggers,
+        .sends = fn->sends,
+        .n_sends = fn->n_sends,
+        .has_state = fn->has_state,
+        .has_key = fn->state_key != NULL,
+        .state_quota = fn->state_quota,
     };
 
     for (unsigned i = 0; i < fn->n_triggers; i++)

@@ -26,7 +26,40 @@ void mp_api_open_log(lua_State *L); /* push mp.log */
 /* A line: message and fields at these indices; fields 0: none. */
 void mp_api_log(lua_State *L, enum mp_level level, int message, int fields);
 
-/* ---- api_out.c: publish, reply, and the payloads of both ---- */
+/* ---- api_payload.c: payloads, effects ---- */
+
+struct mp_payload {
+    struct mp_slice data;
+    enum mp_format format; /* TEXT, BYTES, JSON */
+};
+
+/* What is left of output_bytes.  Effects and result share MP_EFFECTS_MAX, so
+ * that an outcome always fits into a frame. */
+uint32_t mp_api_bytes_left(void);
+
+/* Raise: more than limits.output_bytes. */
+int mp_api_too_many_bytes(lua_State *L, const char *call);
+
+/* The option `format` of the table at options: AUTO when it isn't given. */
+enum mp_format mp_api_format(lua_State *L, int options, const char *call);
+
+/* The value at index as JSON, valid until the next call; MP_EPARSE, and
+ * MP_EFULL when it is more than is left of output_bytes. */
+MP_MUST int mp_api_encode(lua_State *L, int index, struct mp_slice *json,
+                          struct mp_why *why);
+
+/* The value at index as a payload, valid until the next call; raises. */
+struct mp_payload mp_api_payload(lua_State *L, int index, enum mp_format as,
+                                 const char *call);
+
+/* Raise unless one more is within limits.outputs. */
+void mp_api_count_output(lua_State *L, const char *call);
+
+/* Add an effect that counts for `bytes` of output_bytes; raises. */
+void mp_api_put_effect(lua_State *L, const char *call,
+                       const struct mp_effect *e, size_t bytes);
+
+/* ---- api_out.c: publish, reply ---- */
 
 int mp_api_publish(lua_State *L);
 int mp_api_reply(lua_State *L);
@@ -38,6 +71,15 @@ void mp_api_open_reply(lua_State *L);
  */
 MP_MUST int mp_api_result(lua_State *L, struct mp_outcome *out,
                           struct mp_why *why);
+
+/* ---- api_send.c: events for functions: send and alarms ---- */
+
+int mp_api_send(lua_State *L);
+void mp_api_open_alarm(lua_State *L); /* push mp.alarm */
+
+/* ---- api_state.c ---- */
+
+void mp_api_open_state(lua_State *L); /* push mp.state */
 
 /* ---- api_args.c: arguments, options, effects ---- */
 
@@ -53,6 +95,11 @@ int mp_api_option(lua_State *L, int index, const char *name);
 
 /* Number of seconds or "5m" at index, in microseconds; raises. */
 int64_t mp_api_duration(lua_State *L, int index, const char *call);
+
+/* The string at index, of 1 to max bytes of UTF-8 without NUL: a name or a
+ * key; raises. */
+struct mp_slice mp_api_name(lua_State *L, int index, const char *call,
+                            const char *what, size_t max);
 
 /* "; did you mean 'x'?" into text, or "". */
 enum { MP_HINT_MAX = 128 };

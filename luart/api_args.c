@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "core/base/text.h"
+#include "core/base/utf8.h"
 #include "luart/api.h"
 #include "luart/run.h"
 
@@ -179,6 +180,26 @@ int64_t mp_api_duration(lua_State *L, int index, const char *call)
                           "\"100ms\" or \"2m\"",
                           call, text.ptr);
     return us;
+}
+
+/* ---- names ---- */
+
+struct mp_slice mp_api_name(lua_State *L, int index, const char *call,
+                            const char *what, size_t max)
+{
+    struct mp_slice name;
+
+    if (lua_type(L, index) != LUA_TSTRING)
+        luaL_error(L, "%s: the %s is a string, not a %s", call, what,
+                   luaL_typename(L, index));
+    name.ptr = lua_tolstring(L, index, &name.len);
+    if (name.len < 1 || name.len > max)
+        luaL_error(L, "%s: a %s has 1 to %d bytes; this one has %d", call, what,
+                   (int)max, (int)name.len);
+    if (!mp_utf8_valid(name) || memchr(name.ptr, 0, name.len))
+        luaL_error(L, "%s: the %s is not text: it has bad UTF-8 or a NUL", call,
+                   what);
+    return name;
 }
 
 /* ---- pairs ---- */

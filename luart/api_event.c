@@ -129,8 +129,8 @@ static const char *const common[] = {"id",      "type",    "source",
                                      "subject", "time",    "trigger",
                                      "params",  "attempt", "data"};
 static const char *const mqtt[] = {"topic", "qos", "retained", "properties"};
-static const char *const others[] = {"key", "datacontenttype", "scheduled",
-                                     "expiry", "traceparent"};
+static const char *const others[] = {"key",    "datacontenttype", "scheduled",
+                                     "expiry", "traceparent",     "alarm"};
 
 int mp_event_prepare(lua_State *L)
 {
@@ -225,6 +225,8 @@ void mp_event_push(lua_State *L, int ref, const struct mp_event *e)
         set_slice(L, "datacontenttype", e->datacontenttype);
     if (e->traceparent.ptr)
         set_slice(L, "traceparent", e->traceparent);
+    if (e->alarm.ptr)
+        set_slice(L, "alarm", e->alarm);
     if (e->scheduled_us)
         set_time(L, "scheduled", e->scheduled_us);
     if (e->type == MP_EVENT_MQTT) {

@@ -35,13 +35,22 @@ static int mp_clock_ok(lua_State *L)
 
 /* ---- waiting, giving up ---- */
 
+static int slept(lua_State *L, int status, lua_KContext unused)
+{
+    (void)L;
+    (void)status;
+    (void)unused;
+    return 0;
+}
+
 static int mp_sleep(lua_State *L)
 {
-    int64_t us = mp_api_duration(L, 1, "sleep");
+    struct mp_wait wait = {.kind = MP_WAIT_SLEEP,
+                           .delay_us = mp_api_duration(L, 1, "sleep")};
 
     mp_api_only_in_handler(L, "sleep");
     lua_settop(L, 0);
-    return mp_coro_wait(L, "sleep", MP_WAIT_SLEEP, us);
+    return mp_coro_wait(L, "sleep", &wait, slept, 0);
 }
 
 /* Leave the reason, a string, at 1 and the options, if any, at 2. */
@@ -153,12 +162,13 @@ void mp_luaopen_moonpool(lua_State *L, const struct mp_load *load)
         {"reject", mp_reject},
         {"retry", mp_retry},
         {"publish", mp_api_publish},
+        {"send", mp_api_send},
         {"reply", mp_api_reply},
         {NULL, NULL},
     };
 
     mp_api_open_reply(L);
-    lua_createtable(L, 0, 16);
+    lua_createtable(L, 0, 24);
     luaL_setfuncs(L, functions, 0);
     set_text(L, "name", load->name);
     set_text(L, "version", load->version);
@@ -167,6 +177,10 @@ void mp_luaopen_moonpool(lua_State *L, const struct mp_load *load)
     lua_setfield(L, -2, "null");
     mp_api_open_log(L);
     lua_setfield(L, -2, "log");
+    mp_api_open_state(L);
+    lua_setfield(L, -2, "state");
+    mp_api_open_alarm(L);
+    lua_setfield(L, -2, "alarm");
     push_env(L, load);
     lua_setfield(L, -2, "env");
     strict(L, missing_in_mp);

@@ -1,12 +1,7 @@
 /*
- * api_out.c - what leaves a function: publishes, replies, results.
- *
- * A payload is a string, sent as its bytes, or a number, boolean or table,
- * sent as JSON.  It is turned into bytes at the call, so that misuse raises
- * there and later changes of a table don't matter.
+ * api_out.c - what leaves a function by MQTT, or as its answer.
  */
 #include <lauxlib.h>
-#include <stdio.h>
 
 #include "core/base/topic.h"
 #include "core/base/utf8.h"
@@ -21,108 +16,6 @@ struct reply {
     uint32_t status;
     bool json, has_data;
 };
-
-/* JSON on its way out; static, so that a longjmp leaves nothing behind. */
-static struct mp_buf scratch;
-
-struct payload {
-    struct mp_slice data;
-    enum mp_format format;
-};
-
-/* The rest of output_bytes.  Effects and result share MP_EFFECTS_MAX, so that
- * an outcome always fits into a frame. */
-static uint32_t bytes_left(void)
-{
-    uint32_t left = mp_inv.image->load.output_bytes - mp_inv.output_bytes;
-    uint32_t room = MP_EFFECTS_MAX - (uint32_t)mp_inv.effects.len;
-
-    return left < room ? left : room;
-}
-
-/* limits.output_bytes as people write it. */
-static int too_many_bytes(lua_State *L, const char *call)
-{
-    return luaL_error(L,
-                      "%s: more than limits.output_bytes (%d) in one "
-                      "invocation",
-                      call, (int)mp_inv.image->load.output_bytes);
-}
-
-/* ---- payloads ---- */
-
-/* The option `format`: AUTO when it isn't given. */
-static enum mp_format format_option(lua_State *L, int options, const char *call)
-{
-    static const char *const names[] = {"json", "text", "bytes", NULL};
-    static const enum mp_format formats[] = {MP_FORMAT_JSON, MP_FORMAT_TEXT,
-                                             MP_FORMAT_BYTES};
-    enum mp_format found = MP_FORMAT_AUTO;
-    struct mp_slice name;
-
-    if (mp_api_option(L, options, "format") == LUA_TSTRING) {
-        char hint[MP_HINT_MAX];
-
-        name.ptr = lua_tolstring(L, -1, &name.len);
-        for (size_t i = 0; names[i]; i++)
-            if (mp_slice_is(name, names[i]))
-                found = formats[i];
-        mp_api_hint(name, names, 3, hint);
-        if (mp_slice_is(name, "cbor") || mp_slice_is(name, "senml"))
-            luaL_error(L, "%s: format '%s' comes with a later release", call,
-                       name.ptr);
-        else if (found == MP_FORMAT_AUTO && !mp_slice_is(name, "auto"))
-            luaL_error(L, "%s: unknown format '%s'%s", call, name.ptr, hint);
-    } else if (!lua_isnil(L, -1)) {
-        luaL_error(L, "%s: format is a string, not a %s", call,
-                   luaL_typename(L, -1));
-    }
-    lua_pop(L, 1);
-    return found;
-}
-
-/* The value at index as bytes in scratch; MP_EPARSE, MP_EFULL. */
-static int encode(lua_State *L, int index, struct mp_why *why)
-{
-    mp_buf_reset(&scratch);
-    scratch.max = bytes_left();
-    if (scratch.max < scratch.cap)
-        mp_buf_fini(&scratch); /* it was of a function with more room */
-    return mp_json_encode(L, index, &scratch, why);
-}
-
-static struct payload payload_at(lua_State *L, int index, enum mp_format as,
-                                 const char *call)
-{
-    struct payload p = {.format = as};
-    struct mp_why why;
-    int rc;
-
-    if (lua_type(L, index) == LUA_TSTRING) {
-        p.data.ptr = lua_tolstring(L, index, &p.data.len);
-        if (as == MP_FORMAT_AUTO)
-            p.format = MP_FORMAT_TEXT;
-        if (p.data.len > bytes_left())
-            too_many_bytes(L, call);
-        return p;
-    }
-    if (lua_isnoneornil(L, index))
-        luaL_error(L,
-                   "%s: the payload is nil; \"\" is an empty one, mp.null is "
-                   "JSON's null",
-                   call);
-    if (as == MP_FORMAT_TEXT || as == MP_FORMAT_BYTES)
-        luaL_error(L, "%s: format '%s' takes a string, not a %s", call,
-                   mp_format_name(as), luaL_typename(L, index));
-    rc = encode(L, index, &why);
-    if (rc == MP_EFULL)
-        too_many_bytes(L, call);
-    if (rc)
-        luaL_error(L, "%s: %s", call, why.text);
-    p.data = mp_buf_bytes(&scratch);
-    p.format = MP_FORMAT_JSON;
-    return p;
-}
 
 /* ---- publish ---- */
 
@@ -232,38 +125,25 @@ int mp_api_publish(lua_State *L)
     struct mp_effect e = {
         .kind = MP_EFFECT_PUBLISH, .qos = 1, .properties = properties};
     enum mp_format format = MP_FORMAT_AUTO;
-    struct payload p;
-    size_t mark = mp_inv.effects.len, bytes;
+    struct mp_payload p;
+    size_t bytes;
 
     mp_api_only_in_handler(L, "publish");
     lua_settop(L, 3);
     e.topic = topic_at(L, 1);
     if (!lua_isnil(L, 3)) {
         mp_api_options(L, 3, "publish", options);
-        format = format_option(L, 3, "publish");
+        format = mp_api_format(L, 3, "publish");
         read_options(L, 3, &e, properties);
     }
-    if (mp_inv.n_effects >= mp_inv.image->load.outputs)
-        return luaL_error(L,
-                          "publish: more than limits.outputs (%d) in one "
-                          "invocation",
-                          (int)mp_inv.image->load.outputs);
-    p = payload_at(L, 2, format, "publish");
+    mp_api_count_output(L, "publish");
+    p = mp_api_payload(L, 2, format, "publish");
     e.data = p.data;
     e.format = p.format;
     bytes = e.topic.len + e.data.len;
     for (uint32_t i = 0; i < e.n_properties; i++)
         bytes += properties[i].name.len + properties[i].value.len;
-    if (bytes > bytes_left())
-        return too_many_bytes(L, "publish");
-    mp_wire_put_effect(&mp_inv.effects, &e);
-    if (mp_inv.effects.full) {
-        mp_inv.effects.len = mark;
-        mp_inv.effects.full = false;
-        return luaL_error(L, "publish: more than fits into one outcome");
-    }
-    mp_inv.output_bytes += (uint32_t)bytes;
-    mp_inv.n_effects++;
+    mp_api_put_effect(L, "publish", &e, bytes);
     return 0;
 }
 
@@ -274,7 +154,7 @@ int mp_api_reply(lua_State *L)
     static const char *const options[] = {"format", "headers", "max_age", NULL};
     struct mp_pair headers[MP_PAIRS_MAX];
     struct reply r = {0};
-    struct payload p = {0};
+    struct mp_payload p = {0};
     struct reply *made;
     lua_Integer status;
 
@@ -293,7 +173,7 @@ int mp_api_reply(lua_State *L)
     lua_settop(L, 3);
     r.has_data = !lua_isnil(L, 2);
     if (r.has_data)
-        p = payload_at(L, 2, format_option(L, 3, "reply"), "reply");
+        p = mp_api_payload(L, 2, mp_api_format(L, 3, "reply"), "reply");
     r.json = p.format == MP_FORMAT_JSON;
     lua_pushlstring(L, p.data.ptr ? p.data.ptr : "", p.data.len);
     made = lua_newuserdatauv(L, sizeof *made, 1);
@@ -315,7 +195,7 @@ void mp_api_open_reply(lua_State *L)
 static int result_json(lua_State *L, struct mp_outcome *out, struct mp_why *why)
 {
     struct mp_why inner;
-    int rc = encode(L, lua_gettop(L), &inner);
+    int rc = mp_api_encode(L, lua_gettop(L), &out->result, &inner);
 
     if (rc == MP_EFULL)
         return mp_why_set(why, MP_EPARSE,
@@ -326,7 +206,6 @@ static int result_json(lua_State *L, struct mp_outcome *out, struct mp_why *why)
         return mp_why_set(why, MP_EPARSE, "the handler's result: %.400s",
                           inner.text);
     out->result_kind = MP_RESULT_JSON;
-    out->result = mp_buf_bytes(&scratch);
     return 0;
 }
 
@@ -356,7 +235,7 @@ int mp_api_result(lua_State *L, struct mp_outcome *out, struct mp_why *why)
     default:
         return result_json(L, out, why);
     }
-    if (out->result.len > bytes_left())
+    if (out->result.len > mp_api_bytes_left())
         return mp_why_set(why, MP_EPARSE,
                           "the result is larger than limits.output_bytes "
                           "(%u) allows",

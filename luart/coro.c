@@ -48,7 +48,7 @@ static int go(lua_State *L, lua_State *co, int narg)
     }
     status = lua_resume(co, L, narg, &results);
     mp_run_leave();
-    if (status == LUA_YIELD && mp_inv.waits)
+    if (status == LUA_YIELD && mp_inv.wait.kind)
         return WAITS;
     if (status != LUA_OK && status != LUA_YIELD) {
         lua_xmove(co, L, 1);
@@ -260,24 +260,16 @@ static int co_running(lua_State *L)
     return 2;
 }
 
-static int wait_k(lua_State *L, int status, lua_KContext unused)
-{
-    (void)L;
-    (void)status;
-    (void)unused;
-    return 0;
-}
-
-int mp_coro_wait(lua_State *L, const char *what, int kind, long long delay_us)
+int mp_coro_wait(lua_State *L, const char *what, const struct mp_wait *wait,
+                 lua_KFunction k, lua_KContext context)
 {
     if (!mp_run_may_wait())
         return luaL_error(L,
                           "%s: can't wait here, inside a function that C code "
                           "calls (as table.sort and string.gsub do)",
                           what);
-    mp_inv.waits = (enum mp_wait_kind)kind;
-    mp_inv.delay_us = delay_us;
-    return lua_yieldk(L, 0, 0, wait_k);
+    mp_inv.wait = *wait;
+    return lua_yieldk(L, 0, context, k);
 }
 
 int mp_luaopen_coroutine(lua_State *L)

@@ -13,12 +13,16 @@
 
 #include <lua.h>
 
+#include "core/base/wire.h"
+
 int mp_luaopen_coroutine(lua_State *L);
 
 /*
- * For calls that wait, as `return mp_coro_wait(L, "sleep", kind, us)`: suspend
- * the whole invocation.  Raises where that can't be.
+ * For calls that wait, as `return mp_coro_wait(L, "sleep", &wait, k, 0)`:
+ * suspend the whole invocation; k goes on with what mp_inv.answer holds. Raises
+ * where that can't be.
  */
-int mp_coro_wait(lua_State *L, const char *what, int kind, long long delay_us);
+int mp_coro_wait(lua_State *L, const char *what, const struct mp_wait *wait,
+                 lua_KFunction k, lua_KContext context);
 
 #endif

@@ -367,17 +367,21 @@ static struct mp_image *read_load(struct mp_slice body)
         return NULL;
     }
     pairs = mp_alloc((l->n_env + l->n_files) * sizeof *pairs);
-    slices = mp_alloc((l->n_grants + l->n_triggers) * sizeof *slices);
+    slices =
+        mp_alloc((l->n_grants + l->n_triggers + l->n_sends) * sizeof *slices);
     memcpy(pairs, l->env, l->n_env * sizeof *pairs);
     memcpy(pairs + l->n_env, l->files, l->n_files * sizeof *pairs);
     memcpy(slices, l->grants, l->n_grants * sizeof *slices);
     memcpy(slices + l->n_grants, l->triggers, l->n_triggers * sizeof *slices);
+    memcpy(slices + l->n_grants + l->n_triggers, l->sends,
+           l->n_sends * sizeof *slices);
     mp_load_fini(&wide);
     image->store = (struct mp_load_store){pairs, slices};
     l->env = pairs;
     l->files = pairs + l->n_env;
     l->grants = slices;
     l->triggers = slices + l->n_grants;
+    l->sends = l->triggers + l->n_triggers;
     image->fn = l->fn;
     if (l->memory < MP_MEMORY_MIN)
         l->memory = MP_MEMORY_MIN;

@@ -8,7 +8,8 @@
  *          copy bytes out, WAIT ▼    │ copy them in
  *                               waiting ◄── RESUME
  *
- * A waiting instance is the arena's bytes in use and its mp_inv.  As the
+ * A waiting instance is the arena's bytes in use and its mp_inv, with the
+ * values of its actor.  As the
  * bytes go back to the same address, the coroutine inside goes on as if
  * nothing had been.
  */
@@ -103,10 +104,10 @@ static enum mp_kind resume(struct turn *t, int arguments)
     lua_State *co = mp_inv.image->co;
     int status, results = 0;
 
-    mp_inv.waits = 0;
+    mp_inv.wait.kind = 0;
     status = lua_resume(co, mp_inv.image->L, arguments, &results);
     if (status == LUA_YIELD) {
-        MP_ASSERT(mp_inv.waits);
+        MP_ASSERT(mp_inv.wait.kind);
         t->waits = true;
     } else if (status == LUA_OK) {
         take_result(co, results, t);
@@ -145,13 +146,13 @@ static void set_aside(struct turn *t, struct mp_buf *out)
     struct mp_slice used = mp_arena_used();
     struct waiting *w = mp_alloc(sizeof *w);
     struct mp_link *head = &waiting[mp_inv.id % BUCKETS];
-    struct mp_wait wait = {.run = mp_inv.id,
-                           .kind = mp_inv.waits,
-                           .delay_us = mp_inv.delay_us,
-                           .run_ns = t->ns,
-                           .memory = (uint32_t)used.len};
+    struct mp_wait *wait = &mp_inv.wait;
 
     mp_inv.did |= MP_DID_WAIT;
+    wait->run = mp_inv.id;
+    wait->run_ns = t->ns;
+    wait->memory = (uint32_t)(used.len + mp_inv.values.bytes.len);
+    mp_wire_wait(out, wait);
     w->bytes.ptr = mp_alloc(used.len);
     w->bytes.len = used.len;
     memcpy((char *)(uintptr_t)w->bytes.ptr, used.ptr, used.len);
@@ -161,7 +162,6 @@ static void set_aside(struct turn *t, struct mp_buf *out)
     if (!head->next)
         mp_list_init(head);
     mp_list_append(head, &w->link);
-    mp_wire_wait(out, &wait);
 }
 
 static struct waiting *find_waiting(uint64_t run)
@@ -209,6 +209,9 @@ static void finish(struct turn *t, struct mp_buf *out)
     o->memory = (uint32_t)mp_arena_used().len;
     if (o->kind == MP_OUT_OK) {
         o->n_effects = mp_inv.n_effects;
+        if (mp_inv.values.first)
+            o->n_effects += mp_values_effects(&mp_inv.values, &mp_inv.effects);
+        MP_ASSERT(!mp_inv.effects.full); /* each call saw to it */
         o->effects = mp_buf_bytes(&mp_inv.effects);
     } else {
         o->traceback = mp_buf_bytes(mp_run_traceback());
@@ -237,6 +240,21 @@ static void take_turn(struct turn *t, enum mp_kind (*body)(void *arg),
         finish(t, out);
 }
 
+/* What calls need to know of the event, for as long as the run lasts. */
+static void take_actor(const struct mp_run *run, const struct mp_image *image)
+{
+    struct mp_slice id = run->event.id;
+
+    if (id.len > MP_EVENT_ID_MAX)
+        id.len = MP_EVENT_ID_MAX;
+    if (id.len)
+        memcpy(mp_inv.id_text, id.ptr, id.len);
+    mp_inv.id_len = id.len;
+    if (image->load.has_state)
+        mp_values_take(&mp_inv.values, &run->state,
+                       run->event.has_key ? run->event.key.len : 0);
+}
+
 void mp_invoke(const struct mp_run *run, struct mp_buf *out)
 {
     struct mp_image *image = mp_image_find(run->fn);
@@ -254,6 +272,7 @@ void mp_invoke(const struct mp_run *run, struct mp_buf *out)
     mp_inv.clock_ok = run->clock_ok;
     mp_inv.fake_wall_us = run->fake_wall_us;
     mp_inv.format = run->event.format;
+    take_actor(run, image);
     mp_image_enter(image);
     copied = now_ns();
     mp_inv.copy_ns = (uint32_t)(copied - start);
@@ -272,9 +291,11 @@ void mp_invoke_resume(const struct mp_resume *r, struct mp_buf *out)
     start = now_ns();
     mp_buf_fini(&mp_inv.effects);
     mp_buf_fini(&mp_inv.logs);
+    mp_values_fini(&mp_inv.values);
     mp_inv = w->inv;
     image = mp_inv.image; /* with the reference that w held */
     mp_inv.fake_wall_us = r->fake_wall_us;
+    mp_inv.answer = *r;
     mp_arena_restore(w->bytes, image->load.memory);
     drop_waiting(w);
     copied = now_ns();
@@ -291,6 +312,7 @@ void mp_invoke_cancel(uint64_t run)
         return;
     mp_buf_fini(&w->inv.effects);
     mp_buf_fini(&w->inv.logs);
+    mp_values_fini(&w->inv.values);
     mp_image_unref(w->inv.image);
     drop_waiting(w);
 }

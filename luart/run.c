@@ -108,14 +108,20 @@ void mp_run_on_nudge(void (*nudge)(bool in_user_code))
 
 void mp_inv_reset(struct mp_image *image, uint64_t id)
 {
-    struct mp_buf effects = mp_inv.effects, logs = mp_inv.logs;
+    struct mp_buf effects = mp_inv.effects, logs = mp_inv.logs, bytes;
 
+    if (mp_inv.values.open || mp_inv.values.bytes.len)
+        mp_values_reset(&mp_inv.values);
+    bytes = mp_inv.values.bytes;
     mp_buf_reset(&effects);
     mp_buf_reset(&logs);
     effects.max = MP_EFFECTS_MAX;
     logs.max = MP_LOGS_MAX;
-    mp_inv = (struct mp_invocation){
-        .image = image, .id = id, .effects = effects, .logs = logs};
+    mp_inv = (struct mp_invocation){.image = image,
+                                    .id = id,
+                                    .effects = effects,
+                                    .logs = logs,
+                                    .values = {.bytes = bytes}};
 }
 
 static void generation_step(void)
@@ -208,6 +214,8 @@ void mp_inv_trim(size_t keep)
         mp_buf_fini(&mp_inv.effects);
     if (mp_inv.logs.cap > keep)
         mp_buf_fini(&mp_inv.logs);
+    if (mp_inv.values.bytes.cap > keep)
+        mp_values_fini(&mp_inv.values);
 }
 
 int64_t mp_run_wall_us(void)

@@ -6,12 +6,13 @@
  * its memory limit, nothing of it has to be cleaned up.
  *
  * Process  worker only.   Thread  one, and MP_SIGNAL's handler.
- * Memory   effects and logs grow to the function's limits and are used again.
+ * Memory   effects and logs grow to the function's limits and are used again;
+ *          values.h for the values of state.
  */
 #ifndef MP_LUART_RUN_H
 #define MP_LUART_RUN_H
 
-#include "core/base/wire.h"
+#include "luart/values.h"
 
 typedef struct lua_State lua_State; /* so that the mains need no Lua */
 
@@ -24,15 +25,22 @@ struct mp_invocation {
     bool clock_ok;
     int64_t fake_wall_us; /* 0: the real clocks */
     enum mp_format format;
-    uint32_t did; /* MP_DID_* */
-    uint32_t n_effects, output_bytes;
+    uint32_t did;       /* MP_DID_* */
+    uint32_t n_effects; /* outputs and alarms; state comes at the end */
+    uint32_t n_outputs; /* of these, publishes and sends */
+    uint32_t output_bytes;
     uint32_t n_logs, log_bytes, logs_cut;
     struct mp_buf effects, logs;
     uint32_t copy_ns, run_ns;
     unsigned close_depth; /* calls of coroutine.close within each other */
-    /* set by a call that waits, right before it yields */
-    enum mp_wait_kind waits; /* 0: none */
-    int64_t delay_us;
+    char id_text[MP_EVENT_ID_MAX]; /* the event's id, of id_len bytes */
+    size_t id_len;
+    struct mp_values values; /* of the event's actor */
+    /* Set by a call that waits, right before it yields; kind 0: none.  Its
+     * slices lie in the arena and stay there until the turn is over. */
+    struct mp_wait wait;
+    /* What it waited for, for the call that goes on; borrowed. */
+    struct mp_resume answer;
 };
 
 /*

@@ -31,6 +31,9 @@ look_build() {
     lib libuv || need libuv1-dev
     lib inih || need libinih-dev
     lib libseccomp || need libseccomp-dev
+    lib sqlite3 || need libsqlite3-dev
+    lib libmicrohttpd || need libmicrohttpd-dev
+    have sqlite3 || need sqlite3
     lib cmocka || need libcmocka-dev
     have mosquitto || need mosquitto
     { have mosquitto_sub && have mosquitto_pub; } || need mosquitto-clients

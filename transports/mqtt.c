@@ -7,7 +7,6 @@
  */
 #include "transports/mqtt.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -23,8 +22,6 @@
 
 #define lane_of(at) mp_of(at, struct mqtt_lane, link)
 
-static const char SESSION_PREFIX[] = "mqtt-session-";
-
 /* ---- the turn ---- */
 
 static void link_check(struct mqtt *mq)
@@ -34,7 +31,8 @@ static void link_check(struct mqtt *mq)
 
     mp_list_each (at, &mq->lanes) {
         if (!lane_of(at)->retired)
-            up &= lane_of(at)->conn.state == MQTT_UP && lane_of(at)->ready;
+            up &= lane_of(at)->conn.state == MQTT_UP &&
+                  (lane_of(at)->ready || mq->paused);
     }
     if (up == mq->linked)
         return;
@@ -54,12 +52,25 @@ static void link_check(struct mqtt *mq)
 static bool is_over(const struct mqtt_lane *l)
 {
     return l->retired && l->conn.state == MQTT_UP && l->ready &&
-           !l->unanswered && l->gate.state == MP_GATE_READ;
+           !l->unanswered && !mp_mqtt_kept_waits(&l->subscribing) &&
+           l->gate.state == MP_GATE_READ;
+}
+
+static void lane_over(struct mqtt_lane *l)
+{
+    mp_mqtt_lane_close(l);
+    mp_mqtt_kept_names(l->conn.mq);
 }
 
 static void on_idle(uv_idle_t *h MP_UNUSED)
 {
     /* It is enough that the loop doesn't sleep. */
+}
+
+void mp_mqtt_wake(struct mqtt *mq)
+{
+    if (!mq->closing)
+        uv_idle_start(&mq->idle, on_idle);
 }
 
 static void on_turn(uv_prepare_t *h)
@@ -73,7 +84,7 @@ static void on_turn(uv_prepare_t *h)
         if (l->dirty)
             mp_mqtt_lane_pump(l);
         if (is_over(l))
-            mp_mqtt_lane_close(l);
+            lane_over(l);
     }
     if (mq->out && mq->out->dirty)
         mp_mqtt_out_flush(mq->out);
@@ -86,7 +97,7 @@ static void on_turn(uv_prepare_t *h)
     if (mq->closing)
         return;
     if (again)
-        uv_idle_start(&mq->idle, on_idle);
+        mp_mqtt_wake(mq);
     else
         uv_idle_stop(&mq->idle);
 }
@@ -222,7 +233,13 @@ static void lane_begin(struct mqtt *mq, const char *name, uint32_t number,
     struct mqtt_lane *l = mp_mqtt_lane_new(mq, name, number);
 
     l->retired = retired;
-    mp_mqtt_conn_start(&l->conn);
+    mp_mqtt_lane_connect(l);
+}
+
+static void left_over(struct mqtt *mq, const char *name)
+{
+    if (!lane_find(mq, name))
+        lane_begin(mq, name, UINT32_MAX, true);
 }
 
 /*
@@ -231,21 +248,8 @@ static void lane_begin(struct mqtt *mq, const char *name, uint32_t number,
  */
 static void find_left_over(struct mqtt *mq)
 {
-    int fd = dup(mq->dir_fd);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    size_t prefix = sizeof SESSION_PREFIX - 1;
-
-    if (!dir) {
-        if (fd >= 0)
-            close(fd);
-        return;
-    }
-    rewinddir(dir);
-    for (struct dirent *e; (e = readdir(dir));)
-        if (strncmp(e->d_name, SESSION_PREFIX, prefix) == 0 &&
-            !lane_find(mq, e->d_name + prefix))
-            lane_begin(mq, e->d_name + prefix, UINT32_MAX, true);
-    closedir(dir);
+    mp_mqtt_kept_each(mq, left_over);
+    mp_mqtt_kept_names(mq);
 }
 
 static void route_again(struct mqtt_lane *l)
@@ -284,13 +288,55 @@ static void mqtt_route(void *self, const struct mp_route *routes, unsigned n)
         l->number = routes[i].lane;
     }
     if (first) {
-        find_left_over(mq);
-        mp_mqtt_conn_start(&mq->shared->conn);
+        if (!mq->away)
+            find_left_over(mq);
+        mp_mqtt_lane_connect(mq->shared);
         mp_mqtt_conn_start(&mq->out->conn);
         return;
     }
+    if (!mq->away)
+        mp_mqtt_kept_names(mq);
     mp_list_each (at, &mq->lanes)
         route_again(lane_of(at));
+}
+
+/* ---- the database comes and goes ---- */
+
+static void mqtt_lost(void *self)
+{
+    struct mqtt *mq = self;
+
+    mq->away = true;
+    mp_list_each (at, &mq->lanes)
+        mp_mqtt_lane_lost(lane_of(at));
+}
+
+static void mqtt_found(void *self)
+{
+    struct mqtt *mq = self;
+
+    if (!mq->away)
+        return;
+    mq->away = false;
+    mp_list_each (at, &mq->lanes) {
+        if (lane_of(at)->conn.state >= MQTT_ENDING)
+            continue;
+        mp_mqtt_kept_load(lane_of(at));
+        mp_mqtt_lane_connect(lane_of(at));
+    }
+    if (mq->shared)
+        find_left_over(mq);
+}
+
+static void mqtt_pause(void *self, bool paused)
+{
+    struct mqtt *mq = self;
+
+    if (mq->paused == paused)
+        return;
+    mq->paused = paused;
+    mp_list_each (at, &mq->lanes)
+        mp_mqtt_lane_wake(lane_of(at));
 }
 
 /* ---- outputs and the end ---- */
@@ -382,6 +428,9 @@ const struct mp_transport mp_mqtt = {
     .open = mqtt_open,
     .route = mqtt_route,
     .publish = mqtt_publish,
+    .lost = mqtt_lost,
+    .found = mqtt_found,
+    .pause = mqtt_pause,
     .drain = mqtt_drain,
     .idle = mqtt_idle,
     .close = mqtt_close,

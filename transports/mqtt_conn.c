@@ -122,17 +122,17 @@ static void set_connect_properties(struct mqtt_conn *c)
 
         if (packet > MQTT_MAX_PAYLOAD)
             packet = MQTT_MAX_PAYLOAD;
-        mosquitto_property_add_int32(&props, MQTT_PROP_MAXIMUM_PACKET_SIZE,
-                                     (uint32_t)packet);
+        mp_mqtt_added(mosquitto_property_add_int32(
+            &props, MQTT_PROP_MAXIMUM_PACKET_SIZE, (uint32_t)packet));
         if (c->keeps_session) {
             uint32_t window = cfg->mqtt.receive_max;
 
-            mosquitto_property_add_int32(&props,
-                                         MQTT_PROP_SESSION_EXPIRY_INTERVAL,
-                                         MQTT_SESSION_FOR_EVER);
-            mosquitto_property_add_int16(
+            mp_mqtt_added(mosquitto_property_add_int32(
+                &props, MQTT_PROP_SESSION_EXPIRY_INTERVAL,
+                MQTT_SESSION_FOR_EVER));
+            mp_mqtt_added(mosquitto_property_add_int16(
                 &props, MQTT_PROP_RECEIVE_MAXIMUM,
-                (uint16_t)(window > UINT16_MAX ? UINT16_MAX : window));
+                (uint16_t)(window > UINT16_MAX ? UINT16_MAX : window)));
         }
     }
     /* The asynchronous connect takes no properties but uses those that were
@@ -169,7 +169,7 @@ static void timer_fired(uv_timer_t *timer)
 
     switch (c->state) {
     case MQTT_WAITING:
-        mp_mqtt_conn_start(c);
+        c->ops->again(c);
         break;
     case MQTT_GREETING:
         mp_mqtt_conn_doom(c, "no answer from the broker within %d s",
@@ -197,6 +197,12 @@ static void work_done(uv_work_t *work, int status)
         conn_finish(c);
         return;
     }
+    if (c->held) {
+        c->state = MQTT_IDLE;
+        c->gone = true;
+        conn_drop(c);
+        return;
+    }
     if (c->work_rc == MOSQ_ERR_SUCCESS && conn_poll(c) == 0) {
         c->state = MQTT_GREETING;
         mp_mqtt_conn_watch(c, UV_READABLE | UV_WRITABLE);
@@ -214,7 +220,9 @@ void mp_mqtt_conn_start(struct mqtt_conn *c)
 {
     struct mqtt *mq = c->mq;
 
-    MP_ASSERT(!c->working);
+    c->held = false;
+    if (c->working)
+        return; /* held and wanted again meanwhile: that try goes on */
     if (c->no_tls)
         return; /* never in the clear when TLS was asked for */
     if (mq->version)
@@ -344,6 +352,23 @@ static void conn_down(struct mqtt_conn *c)
     uv_timer_start(&c->timer, timer_fired, (uint64_t)(delay / 1000), 0);
 }
 
+void mp_mqtt_conn_hold(struct mqtt_conn *c)
+{
+    bool was_up = c->state == MQTT_UP;
+
+    if (c->state >= MQTT_ENDING)
+        return;
+    c->held = true;
+    uv_timer_stop(&c->timer);
+    if (c->working)
+        return;           /* work_done goes on */
+    c->state = MQTT_IDLE; /* what is read while dropping is ignored */
+    c->gone = true;
+    conn_drop(c);
+    if (was_up)
+        c->ops->down(c);
+}
+
 void mp_mqtt_conn_doom(struct mqtt_conn *c, const char *fmt, ...)
 {
     va_list args;
@@ -377,6 +402,8 @@ static void on_connect(struct mosquitto *m MP_UNUSED, void *obj, int rc,
     struct mqtt_conn *c = obj;
     uint8_t ids = 1;
 
+    if (c->gone)
+        return; /* dropped, and the TLS library had it still */
     c->greeted = true;
     c->connack = rc;
     if (rc)

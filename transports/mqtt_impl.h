@@ -6,6 +6,7 @@
  *   mqtt_io.c    fewer system calls for the library's reads and writes
  *   mqtt_lane.c  inputs: the gate applied to one connection
  *   mqtt_input.c one message from the library made an input
+ *   mqtt_kept.c  what lanes keep in the database
  *   mqtt_subs.c  what a lane subscribes to
  *   mqtt_out.c   outputs: a queue, and a window of them in the library
  *
@@ -64,6 +65,8 @@ enum mqtt_state {
 };
 
 struct mqtt_conn_ops {
+    /* It is time for the next try. */
+    void (*again)(struct mqtt_conn *c);
     /* CONNACK said yes.  Runs inside the library. */
     void (*up)(struct mqtt_conn *c, bool session);
     void (*down)(struct mqtt_conn *c);
@@ -103,6 +106,7 @@ struct mqtt_conn {
     uv_work_t work;
     int work_rc, work_errno;
     bool working;
+    bool held; /* not wanted for now */
 };
 
 /* One subscription to be had, and the routes it serves. */
@@ -119,8 +123,10 @@ struct mqtt_lane {
     struct mqtt_conn conn; /* first */
     struct mp_link link;
     uint32_t number;
-    char *name; /* of a lane of its own; NULL: the shared one */
-    char *file; /* its session's */
+    char *name;      /* of a lane of its own; NULL: the shared one */
+    char *kept;      /* its session's name in the database, "mqtt/LANE" */
+    const char *tag; /* the LANE of that; records have it */
+    char *file;      /* where an earlier release kept the session */
     struct mp_gate gate;
     struct mp_redelivery seen;
     struct mp_session session;
@@ -144,7 +150,13 @@ struct mqtt_lane {
     bool gathering; /* lets the socket fill before it reads again */
     bool retired;   /* no route is left: it says goodbye */
     bool orphan;    /* freed when the host has settled its last input */
+    bool abandoned; /* an input was lost while draining: nothing is sent */
     unsigned in_host;
+    /* what is kept: see mqtt_kept.c */
+    bool stale;   /* the session is not as it is kept */
+    bool unkept;  /* the broker began a session, and that is not durable */
+    bool doubted; /* the session was in doubt when it was loaded */
+    struct mp_commit_wait connecting, subscribing, half, taken_over;
     /* the proof: a packet whose answer shows that all before was seen */
     int proof_id; /* 0: none on its way */
     uint32_t proof_flush;
@@ -177,6 +189,8 @@ struct mqtt {
     char said[200];
     int64_t said_us;
     bool linked, draining, closing;
+    bool away;   /* the database is lost: no inputs until it is found */
+    bool paused; /* nothing is read */
     uv_prepare_t turn;
     uv_timer_t tick;
     uv_poll_t gather; /* a timerfd, while a lane is gathering */
@@ -192,6 +206,8 @@ void mp_mqtt_conn_init(struct mqtt_conn *c, struct mqtt *mq,
                        const struct mqtt_conn_ops *ops, const char *suffix,
                        bool keeps_session);
 void mp_mqtt_conn_start(struct mqtt_conn *c);
+/* Drop it, without a byte more on the wire, and stay away until start. */
+void mp_mqtt_conn_hold(struct mqtt_conn *c);
 /* After every call into the library but subscribe and publish.  True: the
  * connection is down now. */
 bool mp_mqtt_conn_after(struct mqtt_conn *c);
@@ -235,13 +251,44 @@ void mp_mqtt_io_send(int fd);
 /* ---- mqtt_lane.c ---- */
 struct mqtt_lane *mp_mqtt_lane_new(struct mqtt *mq, const char *name,
                                    uint32_t number);
+/* Connect, when what must be durable before is. */
+void mp_mqtt_lane_connect(struct mqtt_lane *l);
+/* The database is lost, with all that is kept there. */
+void mp_mqtt_lane_lost(struct mqtt_lane *l);
+/* Look at it before the loop sleeps, wherever we are. */
+void mp_mqtt_lane_wake(struct mqtt_lane *l);
 void mp_mqtt_lane_pump(struct mqtt_lane *l);
 void mp_mqtt_lane_tick(struct mqtt_lane *l);
 void mp_mqtt_lane_close(struct mqtt_lane *l);
 bool mp_mqtt_lane_idle(const struct mqtt_lane *l);
 void mp_mqtt_lane_settled(struct mp_input *in);
-/* Write the session's file, or doom the connection. */
-bool mp_mqtt_lane_commit(struct mqtt_lane *l);
+void mp_mqtt_lane_note(struct mp_input *in, uint64_t function);
+/* Packet ids have passed a half: keep that before acknowledging more. */
+void mp_mqtt_lane_keep_half(struct mqtt_lane *l);
+
+/* ---- mqtt_kept.c ---- */
+/* Session and records, as kept; the lane's are empty. */
+void mp_mqtt_kept_load(struct mqtt_lane *l);
+/* As before that, and nobody waits for anything. */
+void mp_mqtt_kept_forget(struct mqtt_lane *l);
+void mp_mqtt_kept_wait_not(struct mqtt_lane *l);
+/* Keep the session with the transaction that gathers.  w: may be NULL, and
+ * may be waiting for an earlier one. */
+void mp_mqtt_kept_save(struct mqtt_lane *l, struct mp_commit_wait *w,
+                       void (*done)(struct mp_commit_wait *w, int rc));
+static inline bool mp_mqtt_kept_waits(const struct mp_commit_wait *w)
+{
+    return !mp_list_empty(&w->link);
+}
+/* The broker began a session: another epoch, no records. */
+void mp_mqtt_kept_begin(struct mqtt_lane *l);
+/* The lane's session is over for good. */
+void mp_mqtt_kept_end(struct mqtt_lane *l);
+/* Keep the names of the lanes there are, if they changed. */
+void mp_mqtt_kept_names(struct mqtt *mq);
+/* Each lane of its own that may have a session, by its name. */
+void mp_mqtt_kept_each(struct mqtt *mq,
+                       void (*each)(struct mqtt *mq, const char *name));
 
 /* ---- mqtt_input.c ---- */
 void mp_mqtt_input_take(struct mqtt_lane *l,
@@ -267,10 +314,20 @@ bool mp_mqtt_out_idle(const struct mqtt_out *o);
 void mp_mqtt_out_abandon(struct mqtt_out *o);
 
 /* ---- mqtt.c ---- */
+/* The next turn comes before the loop sleeps. */
+void mp_mqtt_wake(struct mqtt *mq);
 /* Leave the lane alone for a moment. */
 void mp_mqtt_lane_gather(struct mqtt_lane *l);
 /* One handle less; the last one ends the transport. */
 void mp_mqtt_handle_closed(struct mqtt *mq);
 void mp_mqtt_lane_gone(struct mqtt_lane *l);
+
+/* What mosquitto_property_add_* returned.  The library goes on without the
+ * property; an output without its id must not leave. */
+static inline void mp_mqtt_added(int rc)
+{
+    if (rc == MOSQ_ERR_NOMEM)
+        mp_oom(0);
+}
 
 #endif

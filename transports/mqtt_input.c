@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "core/base/clock.h"
+#include "core/base/crash.h"
 #include "core/log.h"
 #include "core/metrics.h"
 
@@ -176,7 +177,7 @@ static struct mp_hash identify(struct mqtt_lane *l, uint16_t packet_id,
         mp_session_wraps(&l->session, packet_id, l->dup, &l->last_id, &changed);
 
     if (changed)
-        mp_mqtt_lane_commit(l);
+        mp_mqtt_lane_keep_half(l);
     mp_hasher_init(&h, &l->key);
     mp_hasher_add_u64(&h, (uint64_t)wraps << 16 | packet_id);
     mp_hasher_add(&h, from->topic);
@@ -196,12 +197,14 @@ static void hand_over(struct mqtt_lane *l, struct mp_input *from,
         put_hex(p->id + 16, hash.hi, 8);
         from->id = mp_slice(p->id, ID_DIGITS);
     }
+    from->given_id = p->has_id;
     from->properties = p->pairs;
     in = mp_input_new(from);
     while (p->n_copies)
         free(p->copies[--p->n_copies]);
     l->in_host++;
     mp_host_input(l->conn.mq->host, in);
+    MP_CRASH_POINT("mqtt.taken");
 }
 
 /* New, or come again?  True: hand it over. */
@@ -212,6 +215,10 @@ static bool take_qos1(struct mqtt_lane *l, struct mp_input *from,
 
     switch (mp_redelivery_take(&l->seen, packet_id, hash.lo, l->dup,
                                &from->ticket)) {
+    case MP_AGAIN_PARTLY:
+        from->n_done = mp_redelivery_done(&l->seen, from->ticket, &from->done);
+        mp_gate_took(&l->gate, 1, bytes);
+        return true;
     case MP_AGAIN_NO:
         mp_gate_took(&l->gate, 1, bytes);
         return true;
@@ -276,6 +283,7 @@ void mp_mqtt_input_take(struct mqtt_lane *l,
         hand_over(l, &from, &p, hash, props);
         return;
     }
+    from.note = mp_mqtt_lane_note;
     hash = identify(l, (uint16_t)msg->mid, &from);
     if (l->live && take_qos1(l, &from, (uint16_t)msg->mid, hash))
         hand_over(l, &from, &p, hash, props);

@@ -5,6 +5,11 @@
  * all, until mosquitto_loop_write; lane_flush is the only place that calls it
  * while the lane is up, and only when the gate says so.
  *
+ * Four things must be durable before the lane goes on: that it is about to
+ * connect (connecting), a session that the broker began and subscriptions
+ * before they are sent (subscribing), and a half of the packet ids before
+ * acknowledgements leave (half).
+ *
  * Proof.  A slot of redelivery.h may be forgotten when the broker has shown
  * that it saw the acknowledgement.  A ping would show it, but the library
  * sends none on a busy connection.  So now and then a flush ends with an
@@ -17,9 +22,9 @@
 #include "transports/mqtt_impl.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "core/base/clock.h"
+#include "core/base/crash.h"
 #include "core/log.h"
 #include "core/metrics.h"
 
@@ -28,18 +33,7 @@
 #define RESUME_AFTER (10 * MP_SECOND)
 
 static const char ONLINE[] = "online", OFFLINE[] = "offline";
-
-bool mp_mqtt_lane_commit(struct mqtt_lane *l)
-{
-    struct mp_why why = {0};
-
-    if (mp_session_write(&l->session, l->conn.mq->dir_fd, l->file, &why) == 0)
-        return true;
-    mp_log(MP_ERROR, "mqtt", NULL, "the session is not kept: %s", why.text);
-    mp_mqtt_conn_doom(&l->conn, "the session can't be kept: %s", why.text);
-    l->live = false;
-    return false;
-}
+static const char KEPT[] = "mqtt/";
 
 /* ---- writing ---- */
 
@@ -88,7 +82,9 @@ static bool lane_flush(struct mqtt_lane *l)
         ask_for_proof(l);
     }
     if (mp_mqtt_conn_unsent(c)) {
+        MP_CRASH_POINT("mqtt.before_flush");
         mp_mqtt_conn_write(c);
+        MP_CRASH_POINT("mqtt.after_flush");
         if (mp_mqtt_conn_after(c) || mp_mqtt_conn_unsent(c))
             return false;
     }
@@ -102,10 +98,15 @@ static bool lane_flush(struct mqtt_lane *l)
 
 /* ---- reading ---- */
 
+/* Nothing is read before a new session is durable: what it brings would have
+ * another id after a restart. */
 static bool may_read(const struct mqtt_lane *l)
 {
+    const struct mqtt *mq = l->conn.mq;
+
     return l->conn.state == MQTT_UP && !l->conn.doomed[0] && !l->gathering &&
-           !l->conn.mq->draining && mp_gate_may_read(&l->gate);
+           !l->unkept && !mq->draining && !mq->paused &&
+           mp_gate_may_read(&l->gate);
 }
 
 /* True: the socket is dry.  False: the gate wants no more for now. */
@@ -128,6 +129,8 @@ static void lane_watch(struct mqtt_lane *l)
 {
     int events = may_read(l) ? UV_READABLE : 0;
 
+    if (l->conn.mq->paused || l->unkept)
+        events = UV_DISCONNECT;
     if (l->gate.state == MP_GATE_FLUSH && mp_mqtt_conn_unsent(&l->conn))
         events |= UV_WRITABLE;
     /* While HELD the socket stays watched until it is readable indeed: most
@@ -140,7 +143,7 @@ static void lane_watch(struct mqtt_lane *l)
 void mp_mqtt_lane_pump(struct mqtt_lane *l)
 {
     l->dirty = false;
-    if (l->conn.state != MQTT_UP || l->gathering)
+    if (l->conn.state != MQTT_UP || (l->gathering && !l->conn.doomed[0]))
         return;
     if (may_read(l))
         l->unread = !lane_read(l);
@@ -237,33 +240,83 @@ static void set_key(struct mqtt_lane *l)
     l->key.k1 = mp_hash64(&plain, mp_slice_str(l->conn.mq->config->node));
 }
 
+/* ---- what must be durable before we go on ---- */
+
+static void doubt_kept(struct mp_commit_wait *w, int rc)
+{
+    struct mqtt_lane *l = mp_of(w, struct mqtt_lane, connecting);
+
+    if (rc == 0 && l->conn.state < MQTT_ENDING)
+        mp_mqtt_conn_start(&l->conn);
+}
+
+void mp_mqtt_lane_connect(struct mqtt_lane *l)
+{
+    if (l->conn.mq->away)
+        return;
+    /* Without anything kept, or with nothing sure, there is no doubt. */
+    if (!l->session.epoch || l->session.doubt || l->unkept) {
+        mp_mqtt_conn_start(&l->conn);
+        return;
+    }
+    l->session.doubt = true;
+    mp_mqtt_kept_save(l, &l->connecting, doubt_kept);
+}
+
+static void half_kept(struct mp_commit_wait *w, int rc)
+{
+    struct mqtt_lane *l = mp_of(w, struct mqtt_lane, half);
+
+    if (rc)
+        return; /* the transport is told that all is lost */
+    mp_gate_settled(&l->gate, mp_now_us());
+    mp_mqtt_lane_wake(l);
+}
+
+/* It holds the gate as an input in work does; another connection waits for
+ * it before it is made (mp_mqtt_lane_connect). */
+void mp_mqtt_lane_keep_half(struct mqtt_lane *l)
+{
+    if (!mp_mqtt_kept_waits(&l->half))
+        mp_gate_took(&l->gate, 1, 0);
+    mp_mqtt_kept_save(l, &l->half, half_kept);
+}
+
+/* ---- up and down ---- */
+
+static void lane_again(struct mqtt_conn *c)
+{
+    mp_mqtt_lane_connect((struct mqtt_lane *)c);
+}
+
 static void lane_up(struct mqtt_conn *c, bool session)
 {
     struct mqtt_lane *l = (struct mqtt_lane *)c;
 
     l->live = true;
     l->listening = true;
-    l->is_new = !session || !l->session.epoch;
+    l->is_new = !session || !l->session.epoch || l->unkept;
     l->dup = l->ready = l->flushing = l->unread = l->gathering = false;
     l->proof_id = 0;
     l->unanswered = 0;
     for (unsigned i = 0; i < l->session.n_subs; i++)
         l->session.subs[i].packet_id = 0;
-    if (l->is_new) {
-        mp_session_renew(&l->session);
-        mp_redelivery_clear(&l->seen);
-        l->last_id = 0;
-        /* On disk before SUBSCRIBE leaves: no message of the new session may
-         * be taken for one of the old. */
-        if (!mp_mqtt_lane_commit(l))
-            return;
-    }
+    l->stale = l->session.doubt;
+    if (l->is_new)
+        mp_mqtt_kept_begin(l);
+    else if (l->doubted)
+        mp_session_doubt_subs(&l->session);
+    l->session.doubt = l->doubted = false;
     set_key(l);
     mp_log(MP_DEBUG, "mqtt", NULL, "connected as '%s', MQTT %s, session %s",
            c->client_id, c->version == MQTT_PROTOCOL_V5 ? "5" : "3.1.1",
            l->is_new ? "new" : "resumed");
     mp_mqtt_subs_want(l);
     mp_mqtt_subs_send(l);
+    if (l->stale)
+        mp_mqtt_kept_save(l, NULL, NULL);
+    if (l->is_new)
+        MP_CRASH_POINT("mqtt.session_new");
     say_status(l, ONLINE);
 }
 
@@ -271,7 +324,9 @@ static void lane_down(struct mqtt_conn *c)
 {
     struct mqtt_lane *l = (struct mqtt_lane *)c;
 
-    l->live = l->ready = false;
+    l->live = l->ready = l->abandoned = false;
+    mp_commit_wait_not(&l->subscribing);
+    mp_commit_wait_not(&l->half);
     mp_gate_lost(&l->gate, mp_now_us());
     mp_redelivery_lost(&l->seen);
 }
@@ -292,6 +347,7 @@ static void lane_free(struct mqtt_lane *l)
     mp_session_fini(&l->session);
     mp_mqtt_subs_forget(l);
     free(l->name);
+    free(l->kept);
     free(l->file);
     free(l);
 }
@@ -300,6 +356,7 @@ static void lane_ended(struct mqtt_conn *c)
 {
     struct mqtt_lane *l = (struct mqtt_lane *)c;
 
+    mp_mqtt_kept_wait_not(l);
     mp_mqtt_lane_gone(l);
     mp_mqtt_conn_fini(c);
     l->orphan = true;
@@ -308,6 +365,7 @@ static void lane_ended(struct mqtt_conn *c)
 }
 
 static const struct mqtt_conn_ops lane_ops = {
+    .again = lane_again,
     .up = lane_up,
     .down = lane_down,
     .ready = lane_ready,
@@ -317,18 +375,53 @@ static const struct mqtt_conn_ops lane_ops = {
 
 /* ---- what the host says ---- */
 
+void mp_mqtt_lane_wake(struct mqtt_lane *l)
+{
+    l->dirty = true;
+    mp_mqtt_wake(l->conn.mq);
+}
+
+/* It holds the gate for ever.  Without its connection the broker sends it
+ * again, with all that would have been acknowledged with it. */
+static void lane_lose(struct mqtt_lane *l)
+{
+    if (l->conn.mq->draining) {
+        l->abandoned = true;
+        return;
+    }
+    mp_mqtt_conn_doom(&l->conn, "an input was lost: it has to come again");
+    mp_mqtt_lane_wake(l);
+}
+
+/* Where a ticket holds the lane, its connection is up. */
 void mp_mqtt_lane_settled(struct mp_input *in)
 {
     struct mqtt_lane *l = in->owner;
 
     l->in_host--;
-    if (in->ticket && mp_redelivery_settle(&l->seen, in->ticket)) {
+    if (in->ticket && in->lost) {
+        if (mp_redelivery_lose(&l->seen, in->ticket))
+            lane_lose(l);
+    } else if (in->ticket && mp_redelivery_settle(&l->seen, in->ticket)) {
         mp_gate_settled(&l->gate, l->gate.in_work == 1 ? mp_now_us() : 0);
         if (l->gate.state == MP_GATE_FLUSH)
-            l->dirty = true;
+            mp_mqtt_lane_wake(l);
     }
     if (l->orphan && !l->in_host)
         lane_free(l);
+}
+
+void mp_mqtt_lane_note(struct mp_input *in, uint64_t function)
+{
+    struct mqtt_lane *l = in->owner;
+
+    mp_redelivery_note(&l->seen, in->ticket, function);
+}
+
+void mp_mqtt_lane_lost(struct mqtt_lane *l)
+{
+    mp_mqtt_conn_hold(&l->conn);
+    mp_mqtt_kept_forget(l);
 }
 
 void mp_mqtt_lane_tick(struct mqtt_lane *l)
@@ -344,7 +437,7 @@ void mp_mqtt_lane_tick(struct mqtt_lane *l)
 
 bool mp_mqtt_lane_idle(const struct mqtt_lane *l)
 {
-    if (l->conn.state != MQTT_UP)
+    if (l->conn.state != MQTT_UP || l->abandoned)
         return true; /* the broker has what we did not acknowledge */
     return l->gate.in_work == 0 && !mp_mqtt_conn_unsent(&l->conn);
 }
@@ -352,7 +445,7 @@ bool mp_mqtt_lane_idle(const struct mqtt_lane *l)
 void mp_mqtt_lane_close(struct mqtt_lane *l)
 {
     struct mqtt_conn *c = &l->conn;
-    bool clean = c->state == MQTT_UP && l->gate.in_work == 0;
+    bool clean = c->state == MQTT_UP && !c->doomed[0] && l->gate.in_work == 0;
     mosquitto_property *props = NULL;
 
     /* Disconnecting writes what is queued: never an acknowledgement of what
@@ -360,23 +453,14 @@ void mp_mqtt_lane_close(struct mqtt_lane *l)
     if (clean) {
         say_status(l, OFFLINE);
         if (l->retired && c->version == MQTT_PROTOCOL_V5)
-            mosquitto_property_add_int32(&props,
-                                         MQTT_PROP_SESSION_EXPIRY_INTERVAL, 0);
+            mp_mqtt_added(mosquitto_property_add_int32(
+                &props, MQTT_PROP_SESSION_EXPIRY_INTERVAL, 0));
         mosquitto_disconnect_v5(c->m, 0, props);
         mosquitto_property_free_all(&props);
     }
-    if (l->retired)
-        (void)unlinkat(c->mq->dir_fd, l->file, 0);
     mp_mqtt_conn_end(c, clean);
-}
-
-static void read_session(struct mqtt_lane *l)
-{
-    struct mp_why why = {0};
-
-    mp_session_init(&l->session);
-    if (mp_session_read(&l->session, l->conn.mq->dir_fd, l->file, &why))
-        mp_log(MP_WARN, "mqtt", NULL, "%s; begins a new one", why.text);
+    if (clean && l->retired)
+        mp_mqtt_kept_end(l);
 }
 
 static void set_gate(struct mqtt_lane *l)
@@ -390,21 +474,36 @@ static void set_gate(struct mqtt_lane *l)
     mp_gate_init(&l->gate, messages, (size_t)bytes, l->name != NULL);
 }
 
+static char *name_of(const char *before, const char *name)
+{
+    size_t a = strlen(before), b = strlen(name);
+    char *text = mp_alloc(a + b + 1);
+
+    memcpy(text, before, a);
+    memcpy(text + a, name, b + 1);
+    return text;
+}
+
 struct mqtt_lane *mp_mqtt_lane_new(struct mqtt *mq, const char *name,
                                    uint32_t number)
 {
     struct mqtt_lane *l = mp_zalloc(sizeof *l);
-    struct mp_buf file;
 
     mp_mqtt_conn_init(&l->conn, mq, &lane_ops, name, true);
     l->number = number;
-    l->name = name ? mp_strndup(name, strlen(name)) : NULL;
-    mp_buf_init(&file, 256);
-    mp_buf_printf(&file, "mqtt-session%s%s", name ? "-" : "", name ? name : "");
-    l->file = mp_strndup(file.ptr, file.len);
-    mp_buf_fini(&file);
-    mp_redelivery_init(&l->seen);
-    read_session(l);
+    l->name = name ? name_of("", name) : NULL;
+    l->kept = name_of(KEPT, name ? name : "shared");
+    l->tag = l->kept + strlen(KEPT);
+    l->file =
+        name ? name_of("mqtt-session-", name) : name_of("mqtt-session", "");
+    mp_list_init(&l->connecting.link);
+    mp_list_init(&l->subscribing.link);
+    mp_list_init(&l->half.link);
+    mp_list_init(&l->taken_over.link);
+    mp_session_init(&l->session);
+    mp_redelivery_init(&l->seen, mp_host_records(mq->host), l->tag);
+    if (!mq->away)
+        mp_mqtt_kept_load(l);
     set_gate(l);
     mp_list_append(&mq->lanes, &l->link);
     if (!name)

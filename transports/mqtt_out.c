@@ -35,7 +35,8 @@ static void add_text(mosquitto_property **props, int id, struct mp_slice s,
                      struct mp_buf *room)
 {
     if (s.ptr)
-        mosquitto_property_add_string(props, id, c_text(s, room));
+        mp_mqtt_added(
+            mosquitto_property_add_string(props, id, c_text(s, room)));
 }
 
 static void add_pair(mosquitto_property **props, struct mp_slice name,
@@ -50,8 +51,8 @@ static void add_pair(mosquitto_property **props, struct mp_slice name,
     mp_buf_slice(room, value);
     mp_buf_put(room, "", 1);
     if (!room->full)
-        mosquitto_property_add_string_pair(props, MQTT_PROP_USER_PROPERTY,
-                                           room->ptr, room->ptr + at);
+        mp_mqtt_added(mosquitto_property_add_string_pair(
+            props, MQTT_PROP_USER_PROPERTY, room->ptr, room->ptr + at));
 }
 
 static mosquitto_property *out_props(const struct mp_output *out,
@@ -68,12 +69,12 @@ static mosquitto_property *out_props(const struct mp_output *out,
                  room);
     add_text(&props, MQTT_PROP_CONTENT_TYPE, out->content_type, room);
     if (out->correlation.ptr && out->correlation.len <= UINT16_MAX)
-        mosquitto_property_add_binary(&props, MQTT_PROP_CORRELATION_DATA,
-                                      out->correlation.ptr,
-                                      (uint16_t)out->correlation.len);
+        mp_mqtt_added(mosquitto_property_add_binary(
+            &props, MQTT_PROP_CORRELATION_DATA, out->correlation.ptr,
+            (uint16_t)out->correlation.len));
     if (out->has_expiry)
-        mosquitto_property_add_int32(&props, MQTT_PROP_MESSAGE_EXPIRY_INTERVAL,
-                                     out->expiry_s);
+        mp_mqtt_added(mosquitto_property_add_int32(
+            &props, MQTT_PROP_MESSAGE_EXPIRY_INTERVAL, out->expiry_s));
     return props;
 }
 
@@ -248,6 +249,7 @@ static void out_ended(struct mqtt_conn *c)
 }
 
 static const struct mqtt_conn_ops out_ops = {
+    .again = mp_mqtt_conn_start,
     .up = out_up,
     .down = out_down,
     .ready = out_ready,

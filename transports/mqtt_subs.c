@@ -8,8 +8,8 @@
  * both, until none overlap: then each message comes once, and the host
  * matches it with every trigger.  Shared subscriptions are never merged.
  *
- * Each change is on disk as *unsure* before it is sent and as *sure* when it
- * is answered, so that after a crash it is made again, or undone.
+ * Each change is on disk as *unsure* before it is sent, and is kept as *sure*
+ * when it is answered, so that after a crash it is made again, or undone.
  */
 #include "transports/mqtt_impl.h"
 
@@ -159,18 +159,18 @@ static void send_unsubscribe(struct mqtt_lane *l, struct mp_sub *sub)
         l->unanswered++;
 }
 
-static void send_subscribe(struct mqtt_lane *l, struct mp_sub *sub, bool fresh)
+static void send_subscribe(struct mqtt_lane *l, struct mp_sub *sub)
 {
     mosquitto_property *props = NULL;
     int rc, options = 0;
 
     if (l->conn.version == MQTT_PROTOCOL_V5) {
         options = !sub->retained ? MQTT_SUB_OPT_SEND_RETAIN_NEVER
-                  : fresh        ? MQTT_SUB_OPT_SEND_RETAIN_ALWAYS
+                  : sub->fresh   ? MQTT_SUB_OPT_SEND_RETAIN_ALWAYS
                                  : MQTT_SUB_OPT_SEND_RETAIN_NEW;
         if (sub->id)
-            mosquitto_property_add_varint(
-                &props, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, sub->id);
+            mp_mqtt_added(mosquitto_property_add_varint(
+                &props, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, sub->id));
     }
     rc = mosquitto_subscribe_v5(l->conn.m, &sub->packet_id, sub->filter,
                                 sub->qos, options, props);
@@ -189,7 +189,7 @@ static bool is_had(const struct mp_sub *sub, const struct mqtt_want *w)
 }
 
 /* Note in the session what is going to change.  True: something is. */
-static bool note_changes(struct mqtt_lane *l, bool *fresh)
+static bool note_changes(struct mqtt_lane *l)
 {
     bool changed = false;
 
@@ -206,13 +206,11 @@ static bool note_changes(struct mqtt_lane *l, bool *fresh)
         const struct mqtt_want *w = &l->wants[i];
         struct mp_sub *sub = mp_session_sub(&l->session, w->filter);
 
-        fresh[i] = false;
         if (sub && is_had(sub, w))
             continue;
         if (!sub)
             sub = mp_session_add(&l->session, w->filter);
-        else
-            fresh[i] = sub->sure && !sub->retained && w->retained;
+        sub->fresh = sub->sure && !sub->retained && w->retained;
         sub->sure = false;
         sub->qos = w->qos;
         sub->id = w->id;
@@ -222,32 +220,44 @@ static bool note_changes(struct mqtt_lane *l, bool *fresh)
     return changed;
 }
 
+/* Nothing is on its way: all is as it should be, or there is more to do. */
+static void subs_settled(struct mqtt_lane *l)
+{
+    if (l->again)
+        mp_mqtt_subs_send(l);
+    else
+        l->ready = true;
+}
+
+/* The session is durable as it is going to be. */
+static void subs_kept(struct mp_commit_wait *w, int rc)
+{
+    struct mqtt_lane *l = mp_of(w, struct mqtt_lane, subscribing);
+
+    if (rc)
+        return; /* the transport is told that all is lost */
+    l->unkept = false;
+    for (unsigned i = 0; i < l->session.n_subs; i++) {
+        struct mp_sub *sub = &l->session.subs[i];
+
+        if (sub->leaving)
+            send_unsubscribe(l, sub);
+        else if (!sub->sure)
+            send_subscribe(l, sub);
+    }
+    if (!l->unanswered)
+        subs_settled(l);
+    mp_mqtt_lane_wake(l);
+}
+
 void mp_mqtt_subs_send(struct mqtt_lane *l)
 {
-    bool *fresh;
-    bool changed;
-
-    if (l->unanswered) {
-        l->again = true;
+    l->again = l->unanswered || mp_mqtt_kept_waits(&l->subscribing);
+    if (l->again)
         return;
-    }
-    l->again = false;
-    fresh = mp_zalloc(l->n_wants + 1);
-    changed = note_changes(l, fresh);
-    if (changed && mp_mqtt_lane_commit(l)) {
-        for (unsigned i = 0; i < l->session.n_subs; i++)
-            if (l->session.subs[i].leaving)
-                send_unsubscribe(l, &l->session.subs[i]);
-        for (unsigned i = 0; i < l->n_wants; i++) {
-            struct mp_sub *sub =
-                mp_session_sub(&l->session, l->wants[i].filter);
-
-            if (!sub->sure)
-                send_subscribe(l, sub, fresh[i]);
-        }
-    }
-    free(fresh);
-    if (l->unanswered == 0)
+    if (note_changes(l) || l->unkept)
+        mp_mqtt_kept_save(l, &l->subscribing, subs_kept);
+    else
         l->ready = true;
 }
 
@@ -273,10 +283,10 @@ void mp_mqtt_subs_answer(struct mqtt_lane *l, int packet_id, int reason)
         }
         break;
     }
-    if (l->unanswered || !mp_mqtt_lane_commit(l))
+    if (l->unanswered)
         return;
-    if (l->again)
-        mp_mqtt_subs_send(l);
-    else
-        l->ready = true;
+    l->stale = true;
+    subs_settled(l);
+    if (l->stale)
+        mp_mqtt_kept_save(l, NULL, NULL);
 }

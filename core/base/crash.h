@@ -3,7 +3,8 @@
  *
  * MP_CRASH_POINT("name") is nothing, unless built with CRASH=1: then the
  * process kills itself there with SIGKILL when MP_CRASH_AT is "name", or at
- * the Nth passing when it is "name:N".  `make crash` visits them all.
+ * the Nth passing when it is "name:N".  `make crash` visits them all.  With
+ * MP_CRASH_ABORT it ends by abort(), as a bug of its own would end it.
  *
  * Thread   any; passings are counted over all threads.
  */

@@ -1,7 +1,12 @@
 /*
- * event.c - the names of the enumerations, as users see them.
+ * event.c - the names of the enumerations, as users see them, and ids.
  */
 #include "core/base/event.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "core/base/hash.h"
 
 const char *mp_event_type_name(enum mp_event_type type)
 {
@@ -37,4 +42,34 @@ const char *mp_level_name(enum mp_level level)
 
     MP_ASSERT(level < MP_LEVELS);
     return names[level];
+}
+
+const char *mp_state_op_name(enum mp_state_op op)
+{
+    static const char *const names[] = {"set", "increment", "delete"};
+
+    return op < MP_STATE_OPS ? names[op] : "?";
+}
+
+size_t mp_send_id(struct mp_slice event, struct mp_slice fn, unsigned n,
+                  char id[MP_EVENT_ID_MAX])
+{
+    static const struct mp_hash_key plain; /* the same on every node */
+    char text[2 * MP_EVENT_ID_MAX + MP_NAME_MAX];
+    struct mp_hasher h;
+    struct mp_hash sum;
+    int len = snprintf(text, sizeof text, "%.*s/%.*s/%u", MP_FMT(event),
+                       MP_FMT(fn), n);
+
+    if (len > MP_EVENT_ID_MAX) {
+        mp_hasher_init(&h, &plain);
+        mp_hasher_add(&h, event);
+        mp_hasher_add(&h, fn);
+        mp_hasher_add_u64(&h, n);
+        sum = mp_hasher_end(&h);
+        len = snprintf(text, sizeof text, "%016" PRIx64 "%016" PRIx64, sum.hi,
+                       sum.lo);
+    }
+    memcpy(id, text, (size_t)len);
+    return (size_t)len;
 }

@@ -10,7 +10,7 @@
 #define MP_BASE_EVENT_H
 
 #include "core/base/limits.h"
-#include "core/base/slice.h"
+#include "core/base/value.h"
 
 enum mp_event_type {
     MP_EVENT_MQTT,
@@ -59,7 +59,8 @@ struct mp_event {
     uint8_t qos;
     bool retained;
     bool has_expiry;
-    uint32_t expiry_s; /* seconds left */
+    uint32_t expiry_s;     /* seconds left */
+    struct mp_slice alarm; /* MP_EVENT_ALARM: its name; ptr NULL: none */
     /* pairs: arrays of at most MP_PAIRS_MAX */
     const struct mp_pair *params, *properties;
     uint32_t n_params, n_properties;
@@ -110,12 +111,37 @@ struct mp_outcome {
 
 enum mp_effect_kind {
     MP_EFFECT_PUBLISH = 1,
-    /* send, notify, alarm and state come with the issues that need them */
+    MP_EFFECT_SEND,
+    MP_EFFECT_ALARM,
+    MP_EFFECT_STATE,
+    MP_EFFECT_KINDS
+    /* notify comes with the issue that needs it */
 };
 
+/* How a value was changed, for who shows it; what counts is the value. */
+enum mp_state_op {
+    MP_STATE_SET,
+    MP_STATE_INCREMENT,
+    MP_STATE_DELETE,
+    MP_STATE_OPS
+};
+
+/* "set", "increment", "delete" */
+const char *mp_state_op_name(enum mp_state_op op);
+
+/*
+ * One effect.  Which members count for which kind:
+ *   PUBLISH  topic, data, format, qos, retain, expiry, properties
+ *   SEND     name (the function), key, data, format, delay_us
+ *   ALARM    name, key, cancel, or after_us or at_us, slack_us, data
+ *   STATE    name, op, value (kind NONE: deleted), ttl_us
+ */
 struct mp_effect {
     enum mp_effect_kind kind;
     struct mp_slice topic;
+    struct mp_slice name;
+    struct mp_slice key; /* when has_key; else the event's own actor */
+    bool has_key;
     struct mp_slice data;
     enum mp_format format; /* TEXT: string as given; JSON: was encoded */
     uint8_t qos;
@@ -124,7 +150,23 @@ struct mp_effect {
     uint32_t expiry_s;
     const struct mp_pair *properties; /* at most MP_PAIRS_MAX */
     uint32_t n_properties;
+    int64_t delay_us; /* SEND: at least 0 */
+    bool cancel;
+    int64_t after_us; /* ALARM: from now; -1: at_us counts */
+    int64_t at_us;    /* ALARM: wall clock */
+    int64_t slack_us;
+    enum mp_state_op op;
+    struct mp_value value;
+    int64_t ttl_us; /* 0: none */
 };
+
+/*
+ * The id of the event that a send makes, as the n-th output (from 1; publishes
+ * and sends count) of function fn for an event: EVENT/FUNCTION/n, hashed when
+ * that is longer than MP_EVENT_ID_MAX.  The call tells it, the host uses it.
+ */
+size_t mp_send_id(struct mp_slice event, struct mp_slice fn, unsigned n,
+                  char id[MP_EVENT_ID_MAX]);
 
 enum mp_level { MP_DEBUG, MP_INFO, MP_WARN, MP_ERROR, MP_LEVELS };
 

@@ -28,6 +28,19 @@ enum {
     MP_KEY_MAX = 128,     /* an actor key */
     MP_EVENT_ID_MAX = 64, /* longer ids of senders are hashed */
 
+    /* State: the name of a value or alarm, one value, the values that travel
+     * with an event, an alarm's data. */
+    MP_STATE_NAME_MAX = 256,
+    MP_STATE_VALUE_MAX = 64 << 10,
+    MP_STATE_TRAVEL_MAX = 64 << 10,
+    MP_ALARM_NAME_MAX = 64,
+    MP_ALARM_DATA_MAX = 16 << 10,
+    MP_ACTORS_MAX = 1000, /* keys of one mp.state.actors call */
+
+    /* Sends without a delay that follow from one event: a chain of functions
+     * is a handful, a loop has no end. */
+    MP_HOPS_MAX = 64,
+
     MP_FILES_MAX = 64, /* files of one function */
     MP_FILE_MAX = 256 << 10,
     MP_FUNCTION_BYTES_MAX = 1 << 20,

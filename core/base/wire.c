@@ -6,7 +6,10 @@
  */
 #include "core/base/wire.h"
 
+#include <math.h>
 #include <stdlib.h>
+
+#include "core/base/utf8.h"
 
 /* ---- primitives ---- */
 
@@ -135,6 +138,130 @@ static int finish(const struct mp_reader *r)
     return r->bad || r->at != r->end ? MP_EPARSE : 0;
 }
 
+/* ---- values, events ---- */
+
+void mp_put_value(struct mp_buf *b, const struct mp_value *v)
+{
+    uint64_t bits;
+
+    mp_put_u8(b, (uint8_t)v->kind);
+    switch (v->kind) {
+    case MP_VALUE_NONE:
+        break;
+    case MP_VALUE_INTEGER:
+    case MP_VALUE_BOOLEAN:
+        mp_put_u64(b, (uint64_t)v->integer);
+        break;
+    case MP_VALUE_FLOAT:
+        memcpy(&bits, &v->number, sizeof bits);
+        mp_put_u64(b, bits);
+        break;
+    default:
+        mp_put_slice(b, v->text);
+        break;
+    }
+}
+
+struct mp_value mp_get_value(struct mp_reader *r)
+{
+    struct mp_value v = {0};
+    uint64_t bits;
+
+    v.kind = (enum mp_value_kind)get_below(r, MP_VALUE_KINDS);
+    switch (v.kind) {
+    case MP_VALUE_NONE:
+        break;
+    case MP_VALUE_INTEGER:
+        v.integer = (int64_t)mp_get_u64(r);
+        break;
+    case MP_VALUE_BOOLEAN:
+        bits = mp_get_u64(r);
+        r->bad |= bits > 1;
+        v.integer = bits == 1;
+        break;
+    case MP_VALUE_FLOAT:
+        bits = mp_get_u64(r);
+        memcpy(&v.number, &bits, sizeof bits);
+        break;
+    default:
+        v.text = mp_get_slice(r);
+        break;
+    }
+    return v;
+}
+
+void mp_put_entry(struct mp_buf *b, const struct mp_entry *e)
+{
+    mp_put_slice(b, e->name);
+    mp_put_u64(b, (uint64_t)e->expires_us);
+    mp_put_value(b, &e->value);
+}
+
+struct mp_entry mp_get_entry(struct mp_reader *r)
+{
+    struct mp_entry e;
+
+    e.name = mp_get_slice(r);
+    e.expires_us = (int64_t)mp_get_u64(r);
+    e.value = mp_get_value(r);
+    return e;
+}
+
+void mp_put_event(struct mp_buf *b, const struct mp_event *e)
+{
+    mp_put_u8(b, (uint8_t)e->type);
+    mp_put_u8(b, (uint8_t)e->format);
+    mp_put_u8(b, e->qos);
+    mp_put_u8(b, e->retained);
+    mp_put_u8(b, e->has_expiry);
+    mp_put_u8(b, e->has_key);
+    mp_put_u32(b, e->expiry_s);
+    mp_put_u32(b, e->attempt);
+    mp_put_u64(b, (uint64_t)e->time_us);
+    mp_put_u64(b, (uint64_t)e->scheduled_us);
+    mp_put_slice(b, e->id);
+    mp_put_slice(b, e->source);
+    mp_put_slice(b, e->subject);
+    mp_put_slice(b, e->trigger);
+    mp_put_slice(b, e->key);
+    mp_put_slice(b, e->data);
+    put_optional(b, e->datacontenttype);
+    put_optional(b, e->traceparent);
+    put_optional(b, e->alarm);
+    mp_put_slice(b, e->topic);
+    put_pairs(b, e->params, e->n_params);
+    put_pairs(b, e->properties, e->n_properties);
+}
+
+void mp_get_event(struct mp_reader *r, struct mp_event *e,
+                  struct mp_pair *pairs)
+{
+    e->type = (enum mp_event_type)get_below(r, MP_EVENT_TYPES);
+    e->format = (enum mp_format)get_below(r, MP_FORMATS);
+    e->qos = (uint8_t)get_below(r, 3);
+    e->retained = get_bool(r);
+    e->has_expiry = get_bool(r);
+    e->has_key = get_bool(r);
+    e->expiry_s = mp_get_u32(r);
+    e->attempt = mp_get_u32(r);
+    e->time_us = (int64_t)mp_get_u64(r);
+    e->scheduled_us = (int64_t)mp_get_u64(r);
+    e->id = mp_get_slice(r);
+    e->source = mp_get_slice(r);
+    e->subject = mp_get_slice(r);
+    e->trigger = mp_get_slice(r);
+    e->key = mp_get_slice(r);
+    e->data = mp_get_slice(r);
+    e->datacontenttype = get_optional(r);
+    e->traceparent = get_optional(r);
+    e->alarm = get_optional(r);
+    e->topic = mp_get_slice(r);
+    e->params = pairs;
+    e->n_params = get_pairs(r, pairs, MP_PAIRS_MAX);
+    e->properties = pairs + MP_PAIRS_MAX;
+    e->n_properties = get_pairs(r, pairs + MP_PAIRS_MAX, MP_PAIRS_MAX);
+}
+
 /* ---- LOAD, UNLOAD ---- */
 
 enum { ENV_MAX = 1024, GRANTS_MAX = 1024 };
@@ -159,6 +286,10 @@ void mp_wire_load(struct mp_buf *b, const struct mp_load *load)
     put_pairs(b, load->files, load->n_files);
     put_slices(b, load->grants, load->n_grants);
     put_slices(b, load->triggers, load->n_triggers);
+    put_slices(b, load->sends, load->n_sends);
+    mp_put_u8(b, load->has_state);
+    mp_put_u8(b, load->has_key);
+    mp_put_u64(b, load->state_quota);
     mp_frame_end(b, mark);
 }
 
@@ -170,7 +301,7 @@ int mp_read_load(struct mp_slice body, struct mp_load *load,
     *load = (struct mp_load){0};
     store->pairs = mp_alloc((ENV_MAX + MP_FILES_MAX) * sizeof(struct mp_pair));
     store->slices =
-        mp_alloc((GRANTS_MAX + MP_TRIGGERS_MAX) * sizeof(struct mp_slice));
+        mp_alloc((2 * GRANTS_MAX + MP_TRIGGERS_MAX) * sizeof(struct mp_slice));
     load->id = mp_get_u64(&r);
     load->fn = mp_get_u32(&r);
     load->name = mp_get_slice(&r);
@@ -192,6 +323,12 @@ int mp_read_load(struct mp_slice body, struct mp_load *load,
     load->triggers = store->slices + GRANTS_MAX;
     load->n_triggers =
         get_slices(&r, store->slices + GRANTS_MAX, MP_TRIGGERS_MAX);
+    load->sends = store->slices + GRANTS_MAX + MP_TRIGGERS_MAX;
+    load->n_sends = get_slices(&r, store->slices + GRANTS_MAX + MP_TRIGGERS_MAX,
+                               GRANTS_MAX);
+    load->has_state = get_bool(&r);
+    load->has_key = get_bool(&r);
+    load->state_quota = mp_get_u64(&r);
     if (finish(&r)) {
         mp_load_fini(store);
         return MP_EPARSE;
@@ -226,70 +363,34 @@ int mp_read_unload(struct mp_slice body, uint32_t *fn)
 
 void mp_wire_run(struct mp_buf *b, const struct mp_run *run)
 {
-    const struct mp_event *e = &run->event;
     size_t mark = mp_frame_begin(b, MP_FRAME_RUN);
 
     mp_put_u64(b, run->id);
     mp_put_u32(b, run->fn);
     mp_put_u64(b, (uint64_t)run->fake_wall_us);
     mp_put_u8(b, run->clock_ok);
-    mp_put_u8(b, (uint8_t)e->type);
-    mp_put_u8(b, (uint8_t)e->format);
-    mp_put_u8(b, e->qos);
-    mp_put_u8(b, e->retained);
-    mp_put_u8(b, e->has_expiry);
-    mp_put_u8(b, e->has_key);
-    mp_put_u32(b, e->expiry_s);
-    mp_put_u32(b, e->attempt);
-    mp_put_u64(b, (uint64_t)e->time_us);
-    mp_put_u64(b, (uint64_t)e->scheduled_us);
-    mp_put_slice(b, e->id);
-    mp_put_slice(b, e->source);
-    mp_put_slice(b, e->subject);
-    mp_put_slice(b, e->trigger);
-    mp_put_slice(b, e->key);
-    mp_put_slice(b, e->data);
-    put_optional(b, e->datacontenttype);
-    put_optional(b, e->traceparent);
-    mp_put_slice(b, e->topic);
-    put_pairs(b, e->params, e->n_params);
-    put_pairs(b, e->properties, e->n_properties);
+    mp_put_event(b, &run->event);
+    mp_put_u8(b, run->state.complete);
+    mp_put_u64(b, (uint64_t)run->state.left);
+    mp_put_u32(b, run->state.n);
+    mp_put_slice(b, run->state.entries);
     mp_frame_end(b, mark);
 }
 
 int mp_read_run(struct mp_slice body, struct mp_run *run, struct mp_pair *pairs)
 {
     struct mp_reader r = mp_reader(body);
-    struct mp_event *e = &run->event;
 
     *run = (struct mp_run){0};
     run->id = mp_get_u64(&r);
     run->fn = mp_get_u32(&r);
     run->fake_wall_us = (int64_t)mp_get_u64(&r);
     run->clock_ok = get_bool(&r);
-    e->type = (enum mp_event_type)get_below(&r, MP_EVENT_TYPES);
-    e->format = (enum mp_format)get_below(&r, MP_FORMATS);
-    e->qos = (uint8_t)get_below(&r, 3);
-    e->retained = get_bool(&r);
-    e->has_expiry = get_bool(&r);
-    e->has_key = get_bool(&r);
-    e->expiry_s = mp_get_u32(&r);
-    e->attempt = mp_get_u32(&r);
-    e->time_us = (int64_t)mp_get_u64(&r);
-    e->scheduled_us = (int64_t)mp_get_u64(&r);
-    e->id = mp_get_slice(&r);
-    e->source = mp_get_slice(&r);
-    e->subject = mp_get_slice(&r);
-    e->trigger = mp_get_slice(&r);
-    e->key = mp_get_slice(&r);
-    e->data = mp_get_slice(&r);
-    e->datacontenttype = get_optional(&r);
-    e->traceparent = get_optional(&r);
-    e->topic = mp_get_slice(&r);
-    e->params = pairs;
-    e->n_params = get_pairs(&r, pairs, MP_PAIRS_MAX);
-    e->properties = pairs + MP_PAIRS_MAX;
-    e->n_properties = get_pairs(&r, pairs + MP_PAIRS_MAX, MP_PAIRS_MAX);
+    mp_get_event(&r, &run->event, pairs);
+    run->state.complete = get_bool(&r);
+    run->state.left = (int64_t)mp_get_u64(&r);
+    run->state.n = mp_get_u32(&r);
+    run->state.entries = mp_get_slice(&r);
     return finish(&r);
 }
 
@@ -299,6 +400,10 @@ void mp_wire_resume(struct mp_buf *b, const struct mp_resume *resume)
 
     mp_put_u64(b, resume->run);
     mp_put_u64(b, (uint64_t)resume->fake_wall_us);
+    mp_put_u8(b, resume->more);
+    mp_put_u32(b, resume->n);
+    mp_put_slice(b, resume->entries);
+    mp_put_slice(b, resume->error);
     mp_frame_end(b, mark);
 }
 
@@ -308,6 +413,10 @@ int mp_read_resume(struct mp_slice body, struct mp_resume *resume)
 
     resume->run = mp_get_u64(&r);
     resume->fake_wall_us = (int64_t)mp_get_u64(&r);
+    resume->more = get_bool(&r);
+    resume->n = mp_get_u32(&r);
+    resume->entries = mp_get_slice(&r);
+    resume->error = mp_get_slice(&r);
     return finish(&r);
 }
 
@@ -382,6 +491,11 @@ void mp_wire_wait(struct mp_buf *b, const struct mp_wait *wait)
     mp_put_u64(b, wait->run);
     mp_put_u8(b, (uint8_t)wait->kind);
     mp_put_u64(b, (uint64_t)wait->delay_us);
+    mp_put_u8(b, wait->of);
+    mp_put_slice(b, wait->key);
+    mp_put_slice(b, wait->name);
+    mp_put_slice(b, wait->after);
+    mp_put_u32(b, wait->limit);
     mp_put_u32(b, wait->run_ns);
     mp_put_u32(b, wait->memory);
     mp_frame_end(b, mark);
@@ -392,11 +506,18 @@ int mp_read_wait(struct mp_slice body, struct mp_wait *wait)
     struct mp_reader r = mp_reader(body);
 
     wait->run = mp_get_u64(&r);
-    wait->kind = (enum mp_wait_kind)get_below(&r, MP_WAIT_SLEEP + 1);
+    wait->kind = (enum mp_wait_kind)get_below(&r, MP_WAIT_KINDS);
     wait->delay_us = (int64_t)mp_get_u64(&r);
+    wait->of = get_bool(&r);
+    wait->key = mp_get_slice(&r);
+    wait->name = mp_get_slice(&r);
+    wait->after = mp_get_slice(&r);
+    wait->limit = mp_get_u32(&r);
     wait->run_ns = mp_get_u32(&r);
     wait->memory = mp_get_u32(&r);
-    if (wait->kind == 0 || wait->delay_us < 0)
+    if (wait->kind == 0 || wait->delay_us < 0 || wait->key.len > MP_KEY_MAX ||
+        wait->name.len > MP_STATE_NAME_MAX ||
+        wait->after.len > MP_STATE_NAME_MAX || wait->limit > MP_ACTORS_MAX)
         return MP_EPARSE;
     return finish(&r);
 }
@@ -453,9 +574,8 @@ int mp_read_done(struct mp_slice body, struct mp_outcome *out)
 
 /* ---- effects and log lines ---- */
 
-void mp_wire_put_effect(struct mp_buf *b, const struct mp_effect *effect)
+static void put_publish(struct mp_buf *b, const struct mp_effect *effect)
 {
-    mp_put_u8(b, (uint8_t)effect->kind);
     mp_put_slice(b, effect->topic);
     mp_put_slice(b, effect->data);
     mp_put_u8(b, (uint8_t)effect->format);
@@ -466,10 +586,9 @@ void mp_wire_put_effect(struct mp_buf *b, const struct mp_effect *effect)
     put_pairs(b, effect->properties, effect->n_properties);
 }
 
-int mp_read_effect(struct mp_reader *r, struct mp_effect *effect,
-                   struct mp_pair *pairs)
+static void get_publish(struct mp_reader *r, struct mp_effect *effect,
+                        struct mp_pair *pairs)
 {
-    effect->kind = (enum mp_effect_kind)get_below(r, MP_EFFECT_PUBLISH + 1);
     effect->topic = mp_get_slice(r);
     effect->data = mp_get_slice(r);
     effect->format = (enum mp_format)get_below(r, MP_FORMATS);
@@ -479,7 +598,90 @@ int mp_read_effect(struct mp_reader *r, struct mp_effect *effect,
     effect->expiry_s = mp_get_u32(r);
     effect->properties = pairs;
     effect->n_properties = get_pairs(r, pairs, MP_PAIRS_MAX);
-    return r->bad || effect->kind == 0 ? MP_EPARSE : 0;
+}
+
+void mp_wire_put_effect(struct mp_buf *b, const struct mp_effect *effect)
+{
+    mp_put_u8(b, (uint8_t)effect->kind);
+    if (effect->kind == MP_EFFECT_PUBLISH) {
+        put_publish(b, effect);
+        return;
+    }
+    mp_put_slice(b, effect->name);
+    mp_put_u8(b, effect->has_key);
+    mp_put_slice(b, effect->key);
+    if (effect->kind == MP_EFFECT_STATE) {
+        mp_put_u8(b, (uint8_t)effect->op);
+        mp_put_value(b, &effect->value);
+        mp_put_u64(b, (uint64_t)effect->ttl_us);
+        return;
+    }
+    mp_put_slice(b, effect->data);
+    mp_put_u8(b, (uint8_t)effect->format);
+    mp_put_u64(b, (uint64_t)effect->delay_us);
+    mp_put_u8(b, effect->cancel);
+    mp_put_u64(b, (uint64_t)effect->after_us);
+    mp_put_u64(b, (uint64_t)effect->at_us);
+    mp_put_u64(b, (uint64_t)effect->slack_us);
+}
+
+/* Bounds that a worker keeps to unless it lies. */
+static bool within(struct mp_slice s, size_t least, size_t most)
+{
+    return s.len >= least && s.len <= most && mp_utf8_valid(s);
+}
+
+static bool is_sane_change(const struct mp_effect *e)
+{
+    const struct mp_value *v = &e->value;
+
+    return within(e->name, 1, MP_STATE_NAME_MAX) && e->ttl_us >= 0 &&
+           v->text.len <= MP_STATE_VALUE_MAX &&
+           (v->kind != MP_VALUE_FLOAT || isfinite(v->number));
+}
+
+static bool is_sane_event(const struct mp_effect *e)
+{
+    if (e->delay_us < 0 || e->slack_us < 0 || e->after_us < -1 || e->at_us < 0)
+        return false;
+    if (e->kind == MP_EFFECT_SEND)
+        return within(e->name, 1, MP_NAME_MAX);
+    return within(e->name, 1, MP_ALARM_NAME_MAX) &&
+           e->data.len <= MP_ALARM_DATA_MAX;
+}
+
+int mp_read_effect(struct mp_reader *r, struct mp_effect *effect,
+                   struct mp_pair *pairs)
+{
+    bool sane;
+
+    *effect = (struct mp_effect){0};
+    effect->kind = (enum mp_effect_kind)get_below(r, MP_EFFECT_KINDS);
+    if (effect->kind == MP_EFFECT_PUBLISH) {
+        get_publish(r, effect, pairs);
+        return r->bad ? MP_EPARSE : 0;
+    }
+    effect->name = mp_get_slice(r);
+    effect->has_key = get_bool(r);
+    effect->key = mp_get_slice(r);
+    if (effect->kind == MP_EFFECT_STATE) {
+        effect->op = (enum mp_state_op)get_below(r, MP_STATE_OPS);
+        effect->value = mp_get_value(r);
+        effect->ttl_us = (int64_t)mp_get_u64(r);
+        sane = is_sane_change(effect);
+    } else {
+        effect->data = mp_get_slice(r);
+        effect->format = (enum mp_format)get_below(r, MP_FORMATS);
+        effect->delay_us = (int64_t)mp_get_u64(r);
+        effect->cancel = get_bool(r);
+        effect->after_us = (int64_t)mp_get_u64(r);
+        effect->at_us = (int64_t)mp_get_u64(r);
+        effect->slack_us = (int64_t)mp_get_u64(r);
+        sane = is_sane_event(effect);
+    }
+    if (!sane || effect->kind == 0 || !within(effect->key, 0, MP_KEY_MAX))
+        r->bad = true;
+    return r->bad ? MP_EPARSE : 0;
 }
 
 void mp_wire_put_log(struct mp_buf *b, const struct mp_log_line *line)

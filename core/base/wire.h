@@ -86,8 +86,12 @@ struct mp_load {
     int64_t fake_wall_us;              /* as in struct mp_run */
     const struct mp_pair *env, *files; /* files: path, text */
     uint32_t n_env, n_files;
-    const struct mp_slice *grants, *triggers; /* publish filters; names */
-    uint32_t n_grants, n_triggers;
+    /* publish filters, names of triggers, functions it may send to */
+    const struct mp_slice *grants, *triggers, *sends;
+    uint32_t n_grants, n_triggers, n_sends;
+    bool has_state;       /* it has a [state] section */
+    bool has_key;         /* ... with a key: mp.state.of, actors */
+    uint64_t state_quota; /* for messages */
 };
 
 /* Arrays that a decoded load points into; freed by mp_load_fini. */
@@ -113,22 +117,49 @@ struct mp_loaded {
     struct mp_slice logs;
 };
 
+/* The values of the event's actor, as they travel with it. */
+struct mp_run_state {
+    bool complete; /* all of them; else those beyond are asked for (WAIT) */
+    int64_t left;  /* bytes that the function's quota has left */
+    uint32_t n;
+    struct mp_slice entries; /* n of them; read with mp_get_entry */
+};
+
 struct mp_run {
     uint64_t id;
     uint32_t fn;
     int64_t fake_wall_us; /* mp.now in tests; 0: the real clocks */
     bool clock_ok;
     struct mp_event event;
+    struct mp_run_state state; /* empty without [state] */
 };
 
+/*
+ * What a run waits for.  The others are answered with entries:
+ *   GET     the value of name; no entry: there is none
+ *   NAMES   names that start with name, no values; sorted
+ *   EACH    as NAMES, with values
+ *   ACTORS  keys that start with name, as names; sorted, at most limit
+ * NAMES, EACH and ACTORS give what comes after `after`, and say more when
+ * they end before the end.  of = false: the event's own actor, as committed
+ * before this event; true: the actor key, as committed.
+ */
 enum mp_wait_kind {
     MP_WAIT_SLEEP = 1, /* for delay_us */
+    MP_WAIT_GET,
+    MP_WAIT_NAMES,
+    MP_WAIT_EACH,
+    MP_WAIT_ACTORS,
+    MP_WAIT_KINDS
 };
 
 struct mp_wait {
     uint64_t run;
     enum mp_wait_kind kind;
     int64_t delay_us;
+    bool of;
+    struct mp_slice key, name, after;
+    uint32_t limit;
     uint32_t run_ns; /* user code so far, this turn */
     uint32_t memory; /* bytes the waiting instance takes */
 };
@@ -136,6 +167,10 @@ struct mp_wait {
 struct mp_resume {
     uint64_t run;
     int64_t fake_wall_us; /* 0: the real clocks */
+    bool more;            /* there are others behind the last one */
+    uint32_t n;
+    struct mp_slice entries; /* read with mp_get_entry */
+    struct mp_slice error;   /* empty: none; else it raises with this */
 };
 
 /* ---- writing ---- */
@@ -172,6 +207,13 @@ static inline void mp_put_slice(struct mp_buf *b, struct mp_slice s)
         memcpy(room + sizeof len, s.ptr, len);
     b->len += sizeof len + len;
 }
+
+/* A value, and an entry of a list of them. */
+void mp_put_value(struct mp_buf *b, const struct mp_value *v);
+void mp_put_entry(struct mp_buf *b, const struct mp_entry *e);
+
+/* An event by itself, as it is kept in the database. */
+void mp_put_event(struct mp_buf *b, const struct mp_event *e);
 
 /* Whole frames. */
 void mp_wire_load(struct mp_buf *b, const struct mp_load *load);
@@ -254,6 +296,13 @@ static inline struct mp_slice mp_get_slice(struct mp_reader *r)
 
     return at ? mp_slice(at, len) : mp_slice("", 0);
 }
+
+/* On malformed bytes they make the reader bad. */
+struct mp_value mp_get_value(struct mp_reader *r);
+struct mp_entry mp_get_entry(struct mp_reader *r);
+/* params and properties point into pairs, of 2 * MP_PAIRS_MAX */
+void mp_get_event(struct mp_reader *r, struct mp_event *e,
+                  struct mp_pair *pairs);
 
 /* Bodies of frames; MP_EPARSE unless the body is exactly one of its kind. */
 MP_MUST int mp_read_load(struct mp_slice body, struct mp_load *load,

@@ -4,6 +4,7 @@ local limit = tonumber(mp.env.LIMIT)           -- runs once, kept in the image
 return function(event)                         -- runs per event, pristine
     local reading = json.decode(event.data)
     if reading.temp <= limit then return end
+    local n = mp.state.increment("alerts")     -- of this device, durable
     mp.publish("alerts/" .. event.params.device,
-               json.encode{ temp = reading.temp, limit = limit })
+               json.encode{ temp = reading.temp, count = n })
 end

@@ -93,8 +93,19 @@ static int t_open(struct mp_host *host, uv_loop_t *loop,
                   const struct mp_config *config, void **self,
                   struct mp_why *why)
 {
-    (void)host, (void)loop, (void)config, (void)self, (void)why;
+    (void)host, (void)loop, (void)config, (void)why;
+    *self = &bench;
     return 0;
+}
+
+static void t_lost(void *self)
+{
+    (void)self;
+}
+
+static void t_pause(void *self, bool paused)
+{
+    (void)self, (void)paused;
 }
 
 static void t_route(void *self, const struct mp_route *routes, unsigned n)
@@ -131,7 +142,8 @@ static void t_close(void *self, void (*finished)(void *arg), void *arg)
 }
 
 static const struct mp_transport transport = {
-    "bench", t_open, t_route, t_publish, t_drain, t_idle, t_close};
+    "bench", t_open,  t_route, t_publish, t_lost,
+    t_lost,  t_pause, t_drain, t_idle,    t_close};
 
 static void close_handle(uv_handle_t *handle, void *arg)
 {
@@ -179,8 +191,9 @@ static double cpu_seconds(int who)
 int main(int argc, char **argv)
 {
     struct mp_config config = {0};
-    char node[] = "bench", prefix[] = "moonpool", empty[] = "";
-    char functions[4096] = "examples";
+    char node[] = "bench", prefix[] = "moonpool";
+    char data[] = "/tmp/moonpool-bench-XXXXXX", gone[64];
+    char functions[4096] = "tests/bench/functions";
     struct mp_why why;
     bool json = false;
     double seconds, cpu;
@@ -201,7 +214,10 @@ int main(int argc, char **argv)
     make_samples();
     config.node = node;
     config.functions = functions;
-    config.data = empty;
+    config.data = mkdtemp(data);
+    config.store.max_size = config.store.queue = config.store.outbox = 32 << 20;
+    config.store.dead_letters = 1 << 20;
+    config.store.commit_interval_us = 5 * MP_MS;
     config.mqtt.prefix = prefix;
     config.mqtt.hold_us = 10 * MP_SECOND;
     mp_log_open(MP_LOG_TEXT, MP_WARN);
@@ -214,6 +230,8 @@ int main(int argc, char **argv)
         return 1;
     }
     uv_run(&bench.loop, UV_RUN_DEFAULT);
+    snprintf(gone, sizeof gone, "rm -rf %s", data);
+    (void)!system(gone);
     seconds = (double)(bench.end_us - bench.start_us) / 1e6;
     cpu = cpu_seconds(RUSAGE_SELF) + cpu_seconds(RUSAGE_CHILDREN);
     if (bench.settled != bench.want || bench.outputs * 10 != bench.want) {

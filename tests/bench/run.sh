@@ -12,7 +12,8 @@
 #
 # Rows, as TAB-separated lines in build/bench/rows and then as the table and
 # build/bench.json:  NAME UNIT VALUE MIN MAX CEILING RATIO WANTED
-# MOONPOOL_BENCH_ONLY=fresh,pipeline,mqtt,steady,footprint runs only these.
+# MOONPOOL_BENCH_ONLY=fresh,pipeline,mqtt,steady,durable,alarms,footprint runs
+# only these.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 . tests/lib.sh
@@ -20,7 +21,7 @@ export LC_ALL=C
 
 build=${1:?usage: run.sh BUILD}
 runs=${MOONPOOL_BENCH_RUNS:-7}
-only=${MOONPOOL_BENCH_ONLY:-fresh,pipeline,mqtt,steady,footprint}
+only=${MOONPOOL_BENCH_ONLY:-fresh,pipeline,mqtt,steady,durable,alarms,footprint}
 work=$build/bench/work
 rows=$build/bench/rows
 count=100000
@@ -77,21 +78,27 @@ broker() {
         "max_inflight_messages 1000" "persistence false"
 }
 
-only_overheat() {
+only_function() {
     rm -rf "$work/functions"
     mkdir -p "$work/functions"
-    cp -r examples/overheat "$work/functions/"
+    cp -r "tests/bench/functions/$1" "$work/functions/"
 }
 
-# subject NAME: starts moonpool or a mode of the ceiling; its id in SUBJECT.
+# subject NAME: starts moonpool with a function of tests/bench/functions, a
+# mode of the ceiling, or the bare counter; its id in SUBJECT.
 subject() {
     : >"$work/subject.log"
-    if [ "$1" = moonpool ]; then
+    if [[ $1 == moonpool* || $1 == durable ]]; then
         rm -rf "$work/data"
-        only_overheat
+        only_function "${function:-overheat}"
         start SUBJECT "$build/moonpool" run --functions "$work/functions" \
             --data "$work/data" --mqtt "$URL" --workers 1 \
             --log-format text >"$work/subject.log" 2>&1
+    elif [[ $1 == counter* ]]; then
+        rm -rf "$work/data"
+        mkdir -p "$work/data"
+        start SUBJECT "$build/bench/counter" "$PORT" "$work/data/counter.db" \
+            ${1#counter} >"$work/subject.log" 2>&1
     else
         start SUBJECT "$build/bench/ceiling" "$PORT" "$1" \
             >"$work/subject.log" 2>&1
@@ -113,28 +120,29 @@ watcher() {
     until_true 10 grep -qw ready "$work/alerts.log"
 }
 
-# flood NAME: count readings as fast as they go.  Appends to NAME.rate
-# (readings/s) and NAME.cpu (seconds per 100,000).
+# flood NAME: count readings as fast as they go, one of `every` is answered.
+# Appends to NAME.rate (readings/s) and NAME.cpu (seconds per 100,000).
+every=10
 flood() {
     local name=$1 before after got
     broker || return 1
     subject "$name" || return 1
-    watcher count $((count / 10)) || return 1
+    watcher count $((count / every)) || return 1
     before=$(cpu_of "$SUBJECT")
     "$build/sensors" --mqtt "$URL" --devices 100 --count "$count" \
         >"$work/sensors.log" 2>&1 || lost "sensors failed, see $work/sensors.log"
     wait "$WATCHER"
     after=$(cpu_of "$SUBJECT")
     got=$(field received <"$work/alerts.log")
-    [ "${got:-0}" -eq $((count / 10)) ] || {
-        lost "$name: ${got:-0} alerts of $((count / 10))"
+    [ "${got:-0}" -eq $((count / every)) ] || {
+        lost "$name: ${got:-0} alerts of $((count / every))"
         return 1
     }
     field seconds <"$work/alerts.log" |
         awk -v n="$count" '{printf "%.0f\n", n / $1}' >>"$work/$name.rate"
     awk -v a="$before" -v b="$after" 'BEGIN {print b - a}' >>"$work/$name.cpu"
     field duplicates <"$work/alerts.log" >>"$work/$name.duplicates"
-    end_all
+    [ -n "${flood_keeps:-}" ] || end_all
 }
 
 # steady NAME: 2,000 readings/s for 5 s.  NAME.p50 and NAME.p99, ms.
@@ -155,7 +163,8 @@ steady() {
 # all FUNCTION RUN METRIC...: moonpool and the modes, beginning with another
 # each run.  A run that failed leaves NA, so that pairs stay pairs.
 all() {
-    local what=$1 run=$2 names=(moonpool "${modes[@]}") i name metric
+    local what=$1 run=$2 names=("${subject:-moonpool}" "${modes[@]}") i name
+    local metric
     shift 2
     for i in "${!names[@]}"; do
         name=${names[(i + run) % ${#names[@]}]}
@@ -180,15 +189,16 @@ best_mode() {
 
 # Median of the paired ratios of moonpool to a mode.
 ratio() {
-    paste "$work/moonpool.$1" "$work/$2.$1" |
+    paste "$work/${subject:-moonpool}.$1" "$work/$2.$1" |
         awk '$1 != "NA" && $2 > 0 {printf "%.3f\n", $1 / $2}' | spread |
         cut -d' ' -f1
 }
 
 # compared NAME UNIT METRIC MODE WANTED
 compared() {
-    [ -s "$work/moonpool.$3" ] || return
-    row "$1 (ceiling: $4)" "$2" "$(spread <"$work/moonpool.$3")" \
+    local mine=$work/${subject:-moonpool}.$3
+    [ -s "$mine" ] || return
+    row "$1 (ceiling: $4)" "$2" "$(spread <"$mine")" \
         "$(spread <"$work/$4.$3" | cut -d' ' -f1)" "$(ratio "$3" "$4")" "$5"
 }
 
@@ -209,6 +219,68 @@ part_mqtt() {
         row "  ceiling $best, processor time" "s per 100,000" \
             "$(spread <"$work/$best.cpu")"
     done
+}
+
+# What one host has counted since its start; it is asked by a signal.
+metric() {
+    : >"$work/subject.log"
+    kill -USR1 "$SUBJECT"
+    until_true 5 grep -q moonpool_build_info "$work/subject.log"
+    sed -n "s/^moonpool_$1 //p" "$work/subject.log" | tail -n 1
+}
+
+# flood, and what the host says of its commits.
+flood_durable() {
+    local bytes
+    flood_keeps=1 flood "$1" || return 1
+    if [ "$1" != durable ]; then
+        end_all
+        return 0
+    fi
+    metric 'commit_seconds{f="",quantile="0.5"}' |
+        awk '{print $1 * 1000}' >>"$work/durable.commit50"
+    metric 'commit_seconds{f="",quantile="0.99"}' |
+        awk '{print $1 * 1000}' >>"$work/durable.commit99"
+    bytes=$(sed -n 's/^moonpool_flash_written_bytes_total{[^}]*} //p' \
+        "$work/subject.log" | awk '{s += $1} END {print s}')
+    awk -v b="$bytes" -v n="$count" 'BEGIN {print b / n}' \
+        >>"$work/durable.bytes"
+    end_all
+}
+
+# A durable counter for each of 100 devices, beside a bare program that does
+# the same increments in SQLite, one commit a batch of the same bounds.
+part_durable() {
+    local run best subject=durable function=counter every=100
+    local modes=(counter counter-gather)
+    say "durable: $count readings counted for each of 100 devices"
+    for ((run = 0; run < runs; run++)); do all flood_durable "$run" rate cpu; done
+    best=$(best_mode rate -r)
+    [ -n "$best" ] || return
+    compared "durable counter, rate" "readings/s" rate "$best" ">= 0.8"
+    best=$(best_mode cpu -s)
+    compared "durable counter, processor time" "s per 100,000" cpu "$best" -
+    row "durable counter, commit p50" ms "$(spread <"$work/durable.commit50")"
+    row "durable counter, commit p99" ms "$(spread <"$work/durable.commit99")"
+    row "durable counter, written" "bytes/reading" \
+        "$(spread <"$work/durable.bytes")"
+}
+
+# 10,000 alarms, one for each device: set by one burst, then all fired.
+part_alarms() {
+    local run function=alarms
+    say "10,000 alarms set and fired"
+    for ((run = 0; run < runs; run++)); do
+        broker && subject moonpool || return
+        watcher count 10000 || return
+        "$build/sensors" --mqtt "$URL" --devices 10000 --count 10000 \
+            >"$work/sensors.log" 2>&1 || lost "sensors failed"
+        wait "$WATCHER"
+        field seconds <"$work/alerts.log" >>"$work/alarms.seconds"
+        end_all
+    done
+    row "10,000 alarms set, 2 s later fired, answers confirmed" s \
+        "$(spread <"$work/alarms.seconds")"
 }
 
 part_steady() {
@@ -249,7 +321,7 @@ part_fresh() {
 part_pipeline() {
     local run
     say "pipeline: host and one worker, without a broker"
-    only_overheat
+    only_function overheat
     for ((run = 0; run < runs; run++)); do
         "$build/bench/pipeline" --json --events 300000 --workers 1 \
             --functions "$work/functions" >"$work/pipeline.log" || {
@@ -346,6 +418,8 @@ has fresh && part_fresh
 has pipeline && part_pipeline
 has mqtt && part_mqtt
 has steady && part_steady
+has durable && part_durable
+has alarms && part_alarms
 has footprint && part_footprint
 
 echo

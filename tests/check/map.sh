@@ -30,7 +30,7 @@ BEGIN {
     door("^seccomp\\.h$", "^luart/cage\\.c$")
     door("^sqlite3\\.h$", "^core/store\\.c$")
     door("^coap", "^transports/coap")
-    door("^microhttpd\\.h$", "^transports/http")
+    door("^microhttpd\\.h$", "^(core/api/|transports/http)")
     door("^mbedtls/", "^ota/")
     door("^cmocka\\.h$", "^tests/unit/")
 

@@ -46,7 +46,8 @@ links() {
     done
 }
 links "$build"/moonpool-worker liblua5.4 libseccomp
-links "$build"/moonpool-host libmosquitto libuv libinih
-links "$build"/moonpool libinih
+links "$build"/moonpool-host libmosquitto libuv libinih libsqlite3
+links "$build"/moonpool-api.so libmicrohttpd libuv
+links "$build"/moonpool libinih libsqlite3
 
 exit "$bad"

@@ -28,7 +28,8 @@ says() {
 
 has_tests() { compgen -G "$1/tests/*.json" >"$dir/tests"; }
 
-for example in overheat fahrenheit normalise runaway; do
+for example in overheat fahrenheit normalise runaway cold-chain door-counter \
+    watchdog pipeline-clean pipeline-archive; do
     run check "examples/$example"
     case_is "$example has no mistakes" says 0
     run test "examples/$example"
@@ -38,7 +39,7 @@ for example in overheat fahrenheit normalise runaway; do
 done
 run test examples
 case_is "all functions below a directory are tested" says 0 \
-    examples/fahrenheit examples/normalise examples/overheat examples/runaway "0 failed"
+    examples/fahrenheit examples/normalise examples/overheat examples/runaway examples/watchdog "0 failed"
 run test examples --only "above the limit" --json
 case_is "--only picks, --json prints an object a test" says 0 \
     '{"function":"overheat","test":"a reading above the limit raises one alert, others raise none","file":"tests/hot.json","ok":true,"steps":4,'
@@ -68,8 +69,20 @@ fails '{"about":"x","steps":['"$hot"',"expect":{"outcome":"rejected"}}]}' \
     "a wrong outcome is told" 'outcome: expected "rejected", got "ok"'
 fails '{"about":"x","steps":['"$hot"',"expect":{"publsh":[]}}]}' \
     "a misspelt expectation is a mistake" "unknown member 'publsh' in expect; did you mean 'publish'?"
-fails '{"about":"x","steps":['"$hot"',"expect":{"state":{}}}]}' \
-    "an expectation of a later version is refused" "'state' needs what this version doesn't have yet"
+fails '{"about":"x","steps":['"$hot"',"expect":{"notify":[]}}]}' \
+    "an expectation of a later version is refused" "'notify' needs what this version doesn't have yet"
+fails '{"about":"x","steps":['"$hot"',"expect":{"state":{"a":{"alerts":2}}}}]}' \
+    "a wrong value is told with its actor" 'step 1: state.a.alerts: expected 2, got 1'
+fails '{"about":"x","steps":['"$hot"',"expect":{"state":{"a":{"alerts":null}}}}]}' \
+    "a value that should be absent is told" 'state.a.alerts: expected null, got 1'
+fails '{"about":"x","steps":['"$hot"',"expect":{"state":{"alerts":1}}}]}' \
+    "a state without its actor is a mistake" 'expect.state.alerts is an integer; it is written {KEY: {NAME: value}}'
+fails '{"about":"x","state":{"a":1},"steps":['"$hot"'}]}' \
+    "so it is in the file" "state: 'a' is an integer; it is written {KEY:"
+fails '{"about":"x","steps":['"$hot"',"expect":{"send":[{"function":"b"}]}}]}' \
+    "a send that isn't there is told" 'send: expected '
+fails '{"about":"x","steps":['"$hot"',"expect":{"alarms":[{"nam":"b"}]}}]}' \
+    "a misspelt member of an alarm is a mistake" "unknown member 'nam' in expect.alarms; did you mean 'name'?"
 fails '{"about":"x","stps":[]}' \
     "a misspelt member of the file is a mistake" "unknown member 'stps' in the test; did you mean 'steps'?"
 fails '{"about":"x","steps":[]}' "a test without steps is a mistake" "steps is not a list of events"

@@ -46,7 +46,8 @@ quick() {
 
 run invoke examples/overheat --topic sensors/kiln-2/env --data '{"temp":31.4}'
 case_is "an alert is shown, not sent" says 0 \
-    'publish  alerts/kiln-2  qos 1  {"limit":30,"temp":31.4}'
+    'publish  alerts/kiln-2  qos 1  {"count":1,"temp":31.4}' \
+    'state    kiln-2 alerts = 1'
 case_is "time and memory are told" \
     grep -qE '^ok  .*s \(start .*s\), [0-9]+ KB of 512 KB$' <<<"$OUT"
 
@@ -134,7 +135,7 @@ case_is "--json has every field" says 0 '"outcome":"ok"' '"error":null' '"traceb
 
 run invoke examples/overheat --topic sensors/a/env --data '{"temp":31.4}' --json
 case_is "an effect has kind, topic, data, qos and retain" says 0 \
-    '"effects":[{"kind":"publish","topic":"alerts/a","data":"{\"limit\":30,\"temp\":31.4}","qos":1,"retain":false}]'
+    '"effects":[{"kind":"publish","topic":"alerts/a","data":"{\"count\":1,\"temp\":31.4}","qos":1,"retain":false},{"kind":"state","op":"increment","key":"a","name":"alerts","value":1}]'
 
 lua bytes 'local mp = require "moonpool"
 return function() mp.publish("b", "\255\0\1", {retain = true, qos = 0}) end'
@@ -158,6 +159,30 @@ case_is "and each run starts from the same state" \
 run invoke "$dir/killed" --json --repeat 2
 case_is "a killed worker is followed by a new one" \
     test "$(grep -c '"outcome":"killed"' <<<"$OUT")" -eq 2
+
+# ---- state, sends, alarms ----
+
+printf '{"a": {"alerts": 41}, "b": {"alerts": 9}}' >"$dir/state.json"
+run invoke examples/overheat --topic sensors/a/env --data '{"temp":31}' --state "$dir/state.json"
+case_is "--state gives the values of actors" says 0 'state    a alerts = 42'
+printf '{"alerts": 7}' >"$dir/state.json"
+run invoke examples/overheat --topic sensors/a/env --data '{"temp":31}' --state "$dir/state.json" --repeat 2
+case_is "or of the event's" test "$(grep -c 'a alerts = 8' <<<"$OUT")" -eq 2
+printf '{"alerts": null}' >"$dir/state.json"
+run invoke examples/overheat --topic sensors/a/env --data '{"temp":31}' --state "$dir/state.json"
+case_is "null is no value" says 1 "state.json: alerts is null"
+run invoke examples/normalise --topic raw/a --state "$dir/state.json"
+case_is "a function without state takes none" says 1 "'normalise' has no [state] section"
+run invoke examples/cold-chain --topic cold/f1/temp --data 9
+case_is "alarms and changes are shown" says 0 'alarm    f1 hold  in 10m' \
+    'alarm    f1 silent  in 30m' 'state    f1 fridge = {"phase":"warm","temp":9}'
+run invoke examples/cold-chain --topic cold/f1/temp --data 9 --json
+case_is "and printed as objects" says 0 '{"kind":"alarm","name":"hold","key":"f1","due":"2' \
+    ',"after":600,' '{"kind":"state","op":"set","key":"f1","name":"fridge","value":{"phase":"warm","temp":9}}'
+run invoke examples/pipeline-clean --topic plant/p4/raw --data '{"pressure":2}'
+case_is "a send is shown" says 0 'send     pipeline-archive  key p4  {"bar":2,"machine":"p4"}'
+run invoke examples/pipeline-archive --trigger send --data '{"bar":2}'
+case_is "the event of a send can be played" says 0 'state    sum = 2'
 
 # ---- what doesn't load ----
 
@@ -188,8 +213,8 @@ case_is "a mistake in function.conf is told, with its object" says 1 \
 
 # ---- usage ----
 
-run invoke "$dir/ok.lua" --state x.json
-case_is "what comes later is refused with a sentence" says 2 "--state" "this version"
+run invoke "$dir/ok.lua" --path /x
+case_is "what comes later is refused with a sentence" says 2 "--path" "this version"
 run invoke "$dir/ok.lua" --repeat many
 case_is "--repeat takes a number" says 2 "--repeat takes a number"
 run invoke "$dir/ok.lua" --jsn

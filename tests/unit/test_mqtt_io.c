@@ -150,6 +150,7 @@ static void properties_become_fields_of_the_input(void **state)
     UNTIL(h, h->n_inputs == 1);
     in = h->inputs[0];
     assert_true(mp_slice_is(in->id, "abc"));
+    assert_true(in->given_id);
     assert_int_equal(in->n_properties, 1);
     assert_true(mp_slice_is(in->properties[0].name, "k"));
     assert_true(mp_slice_is(in->properties[0].value, "v"));

@@ -229,6 +229,87 @@ static void waits_count_for_the_timeout(void **state)
     end(&f);
 }
 
+/* ---- state ---- */
+
+/* As begin, with [state] key = {k} and an event of the actor k1. */
+static void begin_keyed(struct fixture *f, struct mp_actors *actors,
+                        const char *text)
+{
+    f->fn = fn_from(text);
+    f->fn->has_state = true;
+    f->fn->state_key = mp_strndup("{k}", 3);
+    f->fn->state_quota = 1 << 20;
+    mp_solo_init(&f->solo);
+    mp_actors_init(actors);
+    f->solo.actors = actors;
+    f->solo.wall_us = 1000 * MP_SECOND;
+    assert_int_equal(mp_solo_load(&f->solo, f->fn, &f->loaded, &f->why), 0);
+}
+
+static const char *run_keyed(struct fixture *f)
+{
+    const struct mp_event event = {
+        .type = MP_EVENT_SEND,
+        .id = MP_S("e1"),
+        .trigger = mp_slice_str(f->fn->triggers[0].name),
+        .key = MP_S("k1"),
+        .has_key = true,
+        .attempt = 1,
+        .data = MP_S(""),
+    };
+
+    assert_int_equal(mp_solo_run(&f->solo, &event, &f->out, &f->why), 0);
+    return mp_kind_name(f->out.kind);
+}
+
+static void effects_say_whose_they_are_and_when(void **state)
+{
+    struct mp_pair pairs[MP_PAIRS_MAX];
+    struct mp_actors actors;
+    struct mp_effect e;
+    struct mp_reader r;
+    struct fixture f;
+
+    (void)state;
+    begin_keyed(&f, &actors,
+                "local mp = require 'moonpool'\n"
+                "return function() mp.state.set('n', 1)\n"
+                "mp.alarm.set('a', {after=5}) mp.sleep(2)\n"
+                "mp.alarm.set('b', {at=7, key='k2'}) mp.send('f', 'x') end");
+    assert_string_equal(run_keyed(&f), "ok");
+    assert_int_equal(f.out.n_effects, 4);
+    r = mp_reader(f.out.effects);
+    assert_int_equal(mp_read_effect(&r, &e, pairs), 0);
+    assert_true(mp_slice_is(e.key, "k1"));
+    assert_int_equal(e.at_us, 1007 * MP_SECOND); /* at the commit */
+    assert_int_equal(mp_read_effect(&r, &e, pairs), 0);
+    assert_true(mp_slice_is(e.key, "k2"));
+    assert_int_equal(e.at_us, 7 * MP_SECOND);
+    assert_int_equal(mp_read_effect(&r, &e, pairs), 0);
+    assert_int_equal(e.kind, MP_EFFECT_SEND);
+    assert_int_equal(mp_read_effect(&r, &e, pairs), 0);
+    assert_true(mp_slice_is(e.key, "k1"));
+    assert_true(mp_slice_is(e.name, "n"));
+    mp_actors_fini(&actors);
+    end(&f);
+}
+
+static void asking_for_ever_is_a_timeout(void **state)
+{
+    struct mp_actors actors;
+    struct fixture f;
+
+    (void)state;
+    begin_keyed(&f, &actors,
+                "local mp = require 'moonpool'\n"
+                "return function() while true do mp.state.actors() end end");
+    f.fn->cpu_us = f.fn->timeout_us = 50 * MP_MS;
+    assert_string_equal(run_keyed(&f), "timeout");
+    assert_int_equal(f.out.n_effects, 0);
+    mp_actors_fini(&actors);
+    end(&f);
+}
+
 /* ---- a worker that lies ---- */
 
 typedef void lie(struct mp_buf *b, uint64_t run);
@@ -324,11 +405,28 @@ static void frames_that_do_not_parse_kill_the_worker(void **state)
     end(&f);
 }
 
+/* What only a worker that lies would send; NULL: it is killed. */
+static const struct {
+    const char *why, *error;
+    struct mp_effect e;
+} denied[] = {
+    {"a topic that nobody gets",
+     "$SYS/shutdown",
+     {.kind = MP_EFFECT_PUBLISH,
+      .topic = {"$SYS/shutdown", 13},
+      .data = {"x", 1}}},
+    {"a send without a grant",
+     "send to 'other' is not granted",
+     {.kind = MP_EFFECT_SEND, .name = {"other", 5}}},
+    {"state without [state]",
+     NULL,
+     {.kind = MP_EFFECT_STATE,
+      .name = {"n", 1},
+      .value = {.kind = MP_VALUE_INTEGER}}},
+};
+
 static void an_effect_without_a_grant_is_an_error(void **state)
 {
-    const struct mp_effect effect = {.kind = MP_EFFECT_PUBLISH,
-                                     .topic = MP_S("$SYS/shutdown"),
-                                     .data = MP_S("x")};
     struct mp_outcome out = {.n_effects = 1};
     struct mp_buf effects;
     struct fixture f;
@@ -336,15 +434,20 @@ static void an_effect_without_a_grant_is_an_error(void **state)
     (void)state;
     begin(&f, "return function() return 1 end");
     mp_buf_init(&effects, 1024);
-    mp_wire_put_effect(&effects, &effect);
-    out.run = f.solo.last_id + 1;
-    out.effects = mp_buf_bytes(&effects);
-    f.solo.taken = f.solo.in.len = 0;
-    mp_wire_done(&f.solo.in, &out);
-    assert_string_equal(run(&f), "error");
-    assert_int_equal(f.out.n_effects, 0);
-    assert_non_null(
-        memmem(f.out.error.ptr, f.out.error.len, "$SYS/shutdown", 13));
+    for (size_t i = 0; i < ARRAY_LEN(denied); i++) {
+        print_message("%s\n", denied[i].why);
+        mp_buf_reset(&effects);
+        mp_wire_put_effect(&effects, &denied[i].e);
+        out.run = f.solo.last_id + 1;
+        out.effects = mp_buf_bytes(&effects);
+        f.solo.taken = f.solo.in.len = 0;
+        mp_wire_done(&f.solo.in, &out);
+        assert_string_equal(run(&f), denied[i].error ? "error" : "killed");
+        assert_int_equal(f.out.n_effects, 0);
+        if (denied[i].error)
+            assert_non_null(memmem(f.out.error.ptr, f.out.error.len,
+                                   denied[i].error, strlen(denied[i].error)));
+    }
     mp_buf_fini(&effects);
     end(&f);
 }
@@ -466,6 +569,8 @@ int main(void)
         cmocka_unit_test(what_cannot_be_interrupted_is_killed),
         cmocka_unit_test(sleeping_moves_the_fake_clock_and_no_other),
         cmocka_unit_test(waits_count_for_the_timeout),
+        cmocka_unit_test(effects_say_whose_they_are_and_when),
+        cmocka_unit_test(asking_for_ever_is_a_timeout),
         cmocka_unit_test(frames_that_do_not_parse_kill_the_worker),
         cmocka_unit_test(an_effect_without_a_grant_is_an_error),
         cmocka_unit_test(handlers_and_triggers_are_compared_both_ways),

@@ -110,7 +110,15 @@ static const struct {
     {"{\"topik\":\"a/1/b\"}", "a near miss", NULL, "did you mean 'topic'?"},
     {"[]", "not an object", NULL, "an event is an object, not a list"},
     {"{\"path\":\"/x\"}", "of another kind", NULL, "doesn't have"},
-    {"{\"type\":\"coap\"}", "of another kind", NULL, "mqtt only"},
+    {"{\"type\":\"coap\"}", "of another kind", NULL,
+     "this version has mqtt, alarm and send"},
+    {"{\"type\":\"alarm\",\"alarm\":\"hold\",\"params\":{\"x\":\"1\"}}",
+     "no pattern took it", "alarm  x=1 ", NULL},
+    {"{\"trigger\":\"send\",\"data\":{\"a\":1}}", "named by its trigger",
+     "send  {\"a\":1}", NULL},
+    {"{\"type\":\"alarm\"}", "which?", NULL, "an alarm event says which"},
+    {"{\"type\":\"send\",\"params\":{\"x\":1}}", "no text", NULL,
+     "params.x: not a string"},
     {"{\"topic\":\"a/1/b\",\"data\":\"x\",\"data_base64\":\"eA==\"}",
      "which of the two?", NULL, "both"},
     {"{\"topic\":\"a/1/b\",\"data_base64\":\"*\"}", "not base64", NULL,
@@ -145,14 +153,14 @@ static void an_event_finds_its_trigger_or_is_told_why_not(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
-        struct mp_value_doc doc;
+        struct mp_tree_doc doc;
         struct mp_step step;
         struct mp_why why = {""};
         struct mp_buf text;
         int rc;
 
         print_message("%s: %s\n", steps[i].in, steps[i].why);
-        rc = mp_value_parse(&doc, mp_slice_str(steps[i].in), &why);
+        rc = mp_tree_parse(&doc, mp_slice_str(steps[i].in), &why);
         assert_int_equal(rc, 0);
         rc = mp_step_read(&step, fn, doc.root, &defaults, NULL, &why);
         mp_buf_init(&text, 1024);
@@ -168,7 +176,7 @@ static void an_event_finds_its_trigger_or_is_told_why_not(void **state)
         }
         mp_buf_fini(&text);
         mp_step_fini(&step);
-        mp_value_fini(&doc);
+        mp_tree_fini(&doc);
     }
 }
 
@@ -176,21 +184,21 @@ static void flags_win_over_the_file(void **state)
 {
     const struct mp_step_defaults defaults = {
         .id = "e1", .time_us = 1, .topic = MP_S("a/2/b"), .data = MP_S("flag")};
-    struct mp_value_doc doc;
+    struct mp_tree_doc doc;
     struct mp_step step;
     struct mp_why why;
 
     (void)state;
     assert_int_equal(
-        mp_value_parse(&doc, MP_S("{\"topic\":\"plain/topic\",\"data\":1}"),
-                       &why),
+        mp_tree_parse(&doc, MP_S("{\"topic\":\"plain/topic\",\"data\":1}"),
+                      &why),
         0);
     assert_int_equal(mp_step_read(&step, fn, doc.root, &defaults, NULL, &why),
                      0);
     assert_true(mp_slice_is(step.event.topic, "a/2/b"));
     assert_true(mp_slice_is(step.event.data, "flag"));
     mp_step_fini(&step);
-    mp_value_fini(&doc);
+    mp_tree_fini(&doc);
 }
 
 int main(void)

@@ -5,6 +5,7 @@
  * each byte, in a block of exactly its size, so that one byte read too many
  * is caught by the sanitizer.
  */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,6 +17,73 @@
 #include "core/base/wire.h"
 
 static const struct mp_pair params[] = {{{"device", 6}, {"d-7", 3}}};
+
+/* One of each kind. */
+static const struct mp_entry entries[] = {
+    {{"b", 1}, {.kind = MP_VALUE_BOOLEAN, .integer = 1}, 0},
+    {{"f", 1}, {.kind = MP_VALUE_FLOAT, .number = -0.5}, 0},
+    {{"i", 1}, {.kind = MP_VALUE_INTEGER, .integer = INT64_MIN}, 12345},
+    {{"n", 1}, {.kind = MP_VALUE_NONE}, 0},
+    {{"s", 1}, {.kind = MP_VALUE_STRING, .text = {"\0\377", 2}}, 0},
+    {{"t", 1}, {.kind = MP_VALUE_TABLE, .text = {"{\"a\":1}", 7}}, 0},
+};
+
+enum { ENTRIES = ARRAY_LEN(entries) };
+
+static void put_entries(struct mp_buf *b)
+{
+    for (size_t i = 0; i < ENTRIES; i++)
+        mp_put_entry(b, &entries[i]);
+}
+
+static void check_entries(struct mp_slice bytes)
+{
+    struct mp_reader r = mp_reader(bytes);
+
+    for (size_t i = 0; i < ENTRIES; i++) {
+        struct mp_entry e = mp_get_entry(&r);
+
+        assert_true(mp_slice_eq(e.name, entries[i].name));
+        assert_int_equal(e.expires_us, entries[i].expires_us);
+        assert_true(mp_value_eq(&e.value, &entries[i].value));
+    }
+    assert_false(r.bad);
+    assert_ptr_equal(r.at, r.end);
+}
+
+/* What a function leaves behind, one of each kind. */
+static const struct mp_effect effects[] = {
+    {.kind = MP_EFFECT_PUBLISH,
+     .topic = {"alerts/d-7", 10},
+     .data = {"{}", 2},
+     .format = MP_FORMAT_JSON,
+     .qos = 1,
+     .properties = params,
+     .n_properties = 1},
+    {.kind = MP_EFFECT_SEND,
+     .name = {"archive", 7},
+     .key = {"d-7", 3},
+     .has_key = true,
+     .data = {"x", 1},
+     .format = MP_FORMAT_TEXT,
+     .delay_us = 5},
+    {.kind = MP_EFFECT_ALARM,
+     .name = {"hold", 4},
+     .after_us = -1,
+     .at_us = 77,
+     .slack_us = 3,
+     .data = {"{}", 2},
+     .format = MP_FORMAT_JSON},
+    {.kind = MP_EFFECT_ALARM, .name = {"hold", 4}, .cancel = true},
+    {.kind = MP_EFFECT_STATE,
+     .name = {"n", 1},
+     .op = MP_STATE_INCREMENT,
+     .value = {.kind = MP_VALUE_INTEGER, .integer = 7},
+     .ttl_us = 9},
+    {.kind = MP_EFFECT_STATE, .name = {"n", 1}, .op = MP_STATE_DELETE},
+};
+
+enum { EFFECTS = ARRAY_LEN(effects) };
 
 static void write_run(struct mp_buf *b)
 {
@@ -39,32 +107,43 @@ static void write_run(struct mp_buf *b)
             },
     };
 
+    struct mp_buf bytes;
+
+    mp_buf_init(&bytes, 4096);
+    put_entries(&bytes);
+    run.state =
+        (struct mp_run_state){true, 4096, ENTRIES, mp_buf_bytes(&bytes)};
     mp_wire_run(b, &run);
+    mp_buf_fini(&bytes);
+}
+
+static void write_resume(struct mp_buf *b)
+{
+    struct mp_resume resume = {.run = 7, .more = true, .n = ENTRIES};
+    struct mp_buf bytes;
+
+    mp_buf_init(&bytes, 4096);
+    put_entries(&bytes);
+    resume.entries = mp_buf_bytes(&bytes);
+    mp_wire_resume(b, &resume);
+    mp_buf_fini(&bytes);
 }
 
 static void write_done(struct mp_buf *b)
 {
-    struct mp_effect effect = {
-        .kind = MP_EFFECT_PUBLISH,
-        .topic = MP_S("alerts/d-7"),
-        .data = MP_S("{}"),
-        .format = MP_FORMAT_JSON,
-        .qos = 1,
-        .properties = params,
-        .n_properties = 1,
-    };
     struct mp_log_line line = {MP_WARN, MP_S("hot"), params, 1};
-    struct mp_outcome out = {.run = 7, .n_effects = 1, .n_logs = 1};
-    struct mp_buf effects, logs;
+    struct mp_outcome out = {.run = 7, .n_effects = EFFECTS, .n_logs = 1};
+    struct mp_buf bytes, logs;
 
-    mp_buf_init(&effects, 4096);
+    mp_buf_init(&bytes, 4096);
     mp_buf_init(&logs, 4096);
-    mp_wire_put_effect(&effects, &effect);
+    for (size_t i = 0; i < EFFECTS; i++)
+        mp_wire_put_effect(&bytes, &effects[i]);
     mp_wire_put_log(&logs, &line);
-    out.effects = mp_buf_bytes(&effects);
+    out.effects = mp_buf_bytes(&bytes);
     out.logs = mp_buf_bytes(&logs);
     mp_wire_done(b, &out);
-    mp_buf_fini(&effects);
+    mp_buf_fini(&bytes);
     mp_buf_fini(&logs);
 }
 
@@ -82,9 +161,25 @@ static void write_loaded(struct mp_buf *b)
 
 static void write_wait(struct mp_buf *b)
 {
-    struct mp_wait wait = {.run = 7, .kind = MP_WAIT_SLEEP, .delay_us = 10};
+    struct mp_wait wait = {.run = 7,
+                           .kind = MP_WAIT_EACH,
+                           .delay_us = 10,
+                           .of = true,
+                           .key = MP_S("d-7"),
+                           .name = MP_S("a."),
+                           .after = MP_S("a.b"),
+                           .limit = 3};
 
     mp_wire_wait(b, &wait);
+}
+
+static int read_entries(uint32_t n, struct mp_slice bytes)
+{
+    struct mp_reader r = mp_reader(bytes);
+
+    for (uint32_t i = 0; i < n && !r.bad; i++)
+        (void)mp_get_entry(&r);
+    return r.bad || r.at != r.end ? MP_EPARSE : 0;
 }
 
 /* Read a body as what it says it is, effects and logs too. */
@@ -94,6 +189,7 @@ static int read_any(uint8_t type, struct mp_slice body)
     struct mp_slice names[MP_TRIGGERS_MAX];
     struct mp_run run;
     struct mp_loaded loaded;
+    struct mp_resume resume;
     struct mp_wait wait;
     struct mp_outcome out;
     struct mp_effect effect;
@@ -103,7 +199,11 @@ static int read_any(uint8_t type, struct mp_slice body)
 
     switch (type) {
     case MP_FRAME_RUN:
-        return mp_read_run(body, &run, pairs);
+        rc = mp_read_run(body, &run, pairs);
+        return rc ? rc : read_entries(run.state.n, run.state.entries);
+    case MP_FRAME_RESUME:
+        rc = mp_read_resume(body, &resume);
+        return rc ? rc : read_entries(resume.n, resume.entries);
     case MP_FRAME_LOADED:
         return mp_read_loaded(body, &loaded, names);
     case MP_FRAME_WAIT:
@@ -123,8 +223,8 @@ static int read_any(uint8_t type, struct mp_slice body)
 }
 
 typedef void writer(struct mp_buf *b);
-static writer *const writers[] = {write_run, write_done, write_loaded,
-                                  write_wait};
+static writer *const writers[] = {write_run, write_resume, write_done,
+                                  write_loaded, write_wait};
 
 static void a_run_arrives_as_it_was_sent(void **state)
 {
@@ -145,6 +245,10 @@ static void a_run_arrives_as_it_was_sent(void **state)
     assert_true(mp_slice_is(run.event.data, "{\"temp\":31.4}"));
     assert_true(mp_slice_is(run.event.params[0].value, "d-7"));
     assert_null(run.event.datacontenttype.ptr);
+    assert_true(run.state.complete);
+    assert_int_equal(run.state.left, 4096);
+    assert_int_equal(run.state.n, ENTRIES);
+    check_entries(run.state.entries);
     mp_buf_fini(&b);
 }
 
@@ -168,12 +272,144 @@ static void effects_and_log_lines_arrive_as_they_were_put(void **state)
     assert_int_equal(mp_read_effect(&r, &effect, pairs), 0);
     assert_true(mp_slice_is(effect.topic, "alerts/d-7"));
     assert_int_equal(effect.n_properties, 1);
+    for (size_t i = 1; i < EFFECTS; i++) {
+        const struct mp_effect *e = &effects[i];
+
+        assert_int_equal(mp_read_effect(&r, &effect, pairs), 0);
+        assert_int_equal(effect.kind, e->kind);
+        assert_true(mp_slice_eq(effect.name, e->name));
+        assert_true(mp_slice_eq(effect.key, e->key));
+        assert_int_equal(effect.has_key, e->has_key);
+        assert_true(mp_slice_eq(effect.data, e->data));
+        assert_int_equal(effect.delay_us, e->delay_us);
+        assert_int_equal(effect.cancel, e->cancel);
+        assert_int_equal(effect.after_us, e->after_us);
+        assert_int_equal(effect.at_us, e->at_us);
+        assert_int_equal(effect.slack_us, e->slack_us);
+        assert_int_equal(effect.op, e->op);
+        assert_true(mp_value_eq(&effect.value, &e->value));
+        assert_int_equal(effect.ttl_us, e->ttl_us);
+    }
     assert_ptr_equal(r.at, r.end);
     r = mp_reader(out.logs);
     assert_int_equal(mp_read_log(&r, &line, pairs), 0);
     assert_int_equal(line.level, MP_WARN);
     assert_ptr_equal(r.at, r.end);
     mp_buf_fini(&b);
+}
+
+static void a_wait_and_its_answer_arrive_as_they_were_sent(void **state)
+{
+    struct mp_resume resume;
+    struct mp_slice body;
+    struct mp_wait wait;
+    struct mp_buf b;
+    uint8_t type;
+
+    (void)state;
+    mp_buf_init(&b, 4096);
+    write_wait(&b);
+    assert_true(mp_frame_next(mp_buf_bytes(&b), &type, &body) > 0);
+    assert_int_equal(mp_read_wait(body, &wait), 0);
+    assert_int_equal(wait.kind, MP_WAIT_EACH);
+    assert_true(wait.of);
+    assert_true(mp_slice_is(wait.key, "d-7"));
+    assert_true(mp_slice_is(wait.name, "a."));
+    assert_true(mp_slice_is(wait.after, "a.b"));
+    assert_int_equal(wait.limit, 3);
+    mp_buf_reset(&b);
+    write_resume(&b);
+    assert_true(mp_frame_next(mp_buf_bytes(&b), &type, &body) > 0);
+    assert_int_equal(mp_read_resume(body, &resume), 0);
+    assert_true(resume.more);
+    assert_int_equal(resume.n, ENTRIES);
+    assert_int_equal(resume.error.len, 0);
+    check_entries(resume.entries);
+    mp_buf_fini(&b);
+}
+
+static char long_text[MP_STATE_VALUE_MAX + 1];
+#define LONG(n)                                                                \
+    {                                                                          \
+        long_text, (n)                                                         \
+    }
+
+/* What the API never makes, so that only a worker that lies would send it. */
+static const struct {
+    const char *why;
+    struct mp_effect e;
+} lies[] = {
+    {"no name", {.kind = MP_EFFECT_STATE}},
+    {"a long name",
+     {.kind = MP_EFFECT_STATE, .name = LONG(MP_STATE_NAME_MAX + 1)}},
+    {"bad UTF-8", {.kind = MP_EFFECT_STATE, .name = {"\377", 1}}},
+    {"a large value",
+     {.kind = MP_EFFECT_STATE,
+      .name = {"n", 1},
+      .value = {.kind = MP_VALUE_STRING,
+                .text = LONG(MP_STATE_VALUE_MAX + 1)}}},
+    {"NaN, which SQLite takes for NULL",
+     {.kind = MP_EFFECT_STATE,
+      .name = {"n", 1},
+      .value = {.kind = MP_VALUE_FLOAT, .number = NAN}}},
+    {"a time that ends before it begins",
+     {.kind = MP_EFFECT_STATE, .name = {"n", 1}, .ttl_us = -1}},
+    {"a send into the past",
+     {.kind = MP_EFFECT_SEND, .name = {"f", 1}, .delay_us = -1}},
+    {"a send to nobody", {.kind = MP_EFFECT_SEND}},
+    {"a long key",
+     {.kind = MP_EFFECT_SEND,
+      .name = {"f", 1},
+      .has_key = true,
+      .key = LONG(MP_KEY_MAX + 1)}},
+    {"an alarm before 1970",
+     {.kind = MP_EFFECT_ALARM, .name = {"a", 1}, .after_us = -1, .at_us = -1}},
+    {"a negative wait",
+     {.kind = MP_EFFECT_ALARM, .name = {"a", 1}, .after_us = -2}},
+    {"negative slack",
+     {.kind = MP_EFFECT_ALARM, .name = {"a", 1}, .slack_us = -1}},
+    {"an alarm's long name",
+     {.kind = MP_EFFECT_ALARM, .name = LONG(MP_ALARM_NAME_MAX + 1)}},
+    {"an alarm's large data",
+     {.kind = MP_EFFECT_ALARM,
+      .name = {"a", 1},
+      .data = LONG(MP_ALARM_DATA_MAX + 1)}},
+};
+
+static void effects_past_their_bounds_are_refused(void **state)
+{
+    struct mp_pair pairs[MP_PAIRS_MAX];
+    struct mp_effect e;
+    struct mp_reader r;
+    struct mp_buf b;
+
+    (void)state;
+    memset(long_text, 'x', sizeof long_text);
+    mp_buf_init(&b, 1 << 20);
+    for (size_t i = 0; i < ARRAY_LEN(lies); i++) {
+        print_message("%s\n", lies[i].why);
+        mp_buf_reset(&b);
+        mp_wire_put_effect(&b, &lies[i].e);
+        r = mp_reader(mp_buf_bytes(&b));
+        assert_int_equal(mp_read_effect(&r, &e, pairs), MP_EPARSE);
+    }
+    mp_buf_fini(&b);
+}
+
+static void a_send_has_an_id_of_at_most_its_length(void **state)
+{
+    char id[MP_EVENT_ID_MAX], other[MP_EVENT_ID_MAX];
+    size_t len = mp_send_id(MP_S("abc"), MP_S("f"), 2, id);
+
+    (void)state;
+    assert_true(mp_slice_is(mp_slice(id, len), "abc/f/2"));
+    memset(long_text, 'x', MP_EVENT_ID_MAX);
+    len = mp_send_id(mp_slice(long_text, MP_EVENT_ID_MAX), MP_S("f"), 2, id);
+    assert_int_equal(len, 32);
+    assert_int_equal(
+        mp_send_id(mp_slice(long_text, MP_EVENT_ID_MAX), MP_S("f"), 3, other),
+        32);
+    assert_memory_not_equal(id, other, 32);
 }
 
 static void a_body_cut_anywhere_is_refused(void **state)
@@ -280,6 +516,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_arrives_as_it_was_sent),
         cmocka_unit_test(effects_and_log_lines_arrive_as_they_were_put),
+        cmocka_unit_test(a_wait_and_its_answer_arrive_as_they_were_sent),
+        cmocka_unit_test(effects_past_their_bounds_are_refused),
+        cmocka_unit_test(a_send_has_an_id_of_at_most_its_length),
         cmocka_unit_test(a_body_cut_anywhere_is_refused),
         cmocka_unit_test(a_byte_too_many_is_refused),
         cmocka_unit_test(a_changed_byte_harms_nobody),

@@ -107,6 +107,7 @@ void kit_load_files(struct kit *k, uint32_t fn, const char *const *files)
         env[] = {{MP_S("LIMIT"), MP_S("30")}, {MP_S("EMPTY"), MP_S("")}};
     struct mp_slice grants[] = {mp_slice_str(k->grant)};
     struct mp_slice triggers[] = {mp_slice_str(k->trigger)};
+    struct mp_slice sends[] = {mp_slice_str(k->send)};
     struct mp_load load = {.id = ++k->next_id,
                            .fn = fn,
                            .name = MP_S("overheat"),
@@ -125,7 +126,12 @@ void kit_load_files(struct kit *k, uint32_t fn, const char *const *files)
                            .grants = grants,
                            .n_grants = k->grant ? 1 : 0,
                            .triggers = triggers,
-                           .n_triggers = 1};
+                           .n_triggers = 1,
+                           .sends = sends,
+                           .n_sends = k->send ? 1 : 0,
+                           .has_state = k->has_state,
+                           .has_key = k->has_key,
+                           .state_quota = 4 << 20};
 
     for (; files[0]; files += 2) {
         pairs[load.n_files].name = mp_slice_str(files[0]);
@@ -166,14 +172,16 @@ struct mp_run kit_event(struct kit *k, uint32_t fn, struct mp_slice data)
                                      .source = MP_S("mqtt://broker:1883"),
                                      .subject = MP_S("sensors/kiln-2/env"),
                                      .trigger = mp_slice_str(k->trigger),
-                                     .key = MP_S(""),
+                                     .key = mp_slice_str(k->key),
+                                     .has_key = k->key != NULL,
                                      .time_us = INT64_C(1772366400123000),
                                      .attempt = 1,
                                      .data = data,
                                      .topic = MP_S("sensors/kiln-2/env"),
                                      .qos = 1,
                                      .params = params,
-                                     .n_params = 1}};
+                                     .n_params = 1},
+                           .state = k->state};
 }
 
 bool kit_try_run(struct kit *k, uint32_t fn, const char *data)
@@ -199,7 +207,12 @@ void kit_resume(struct kit *k, uint64_t run)
 {
     struct mp_resume resume = {.run = run, .fake_wall_us = k->fake_wall_us};
 
-    mp_wire_resume(&k->out, &resume);
+    kit_answer(k, &resume);
+}
+
+void kit_answer(struct kit *k, const struct mp_resume *answer)
+{
+    mp_wire_resume(&k->out, answer);
     kit_flush(k);
     assert_true(kit_next(k));
 }

@@ -33,7 +33,11 @@ struct kit {
     /* for the next load */
     uint32_t memory, outputs, output_bytes, log_bytes;
     int64_t fake_wall_us;
-    const char *grant, *trigger;
+    const char *grant, *trigger, *send;
+    bool has_state, has_key;
+    /* for the next event */
+    struct mp_run_state state;
+    const char *key; /* NULL: none */
 };
 
 struct kit *kit_open(void);
@@ -58,6 +62,8 @@ bool kit_try_run(struct kit *k, uint32_t fn, const char *data);
 void kit_run(struct kit *k, uint32_t fn, const char *data);
 /* Resume a waiting run and wait for the next frame. */
 void kit_resume(struct kit *k, uint64_t run);
+/* As that, with what it waited for. */
+void kit_answer(struct kit *k, const struct mp_resume *answer);
 
 #define assert_slice(slice, text)                                              \
     do {                                                                       \

@@ -1,5 +1,5 @@
 /*
- * test_value.c - the JSON tree of the command line.
+ * test_tree.c - the JSON tree of the command line.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,11 +10,11 @@
 
 #include <cmocka.h>
 
-#include "cli/value.h"
+#include "cli/tree.h"
 #include "tests/corpus/json/rows.h"
 
 /* Parse a copy in a block of exactly its size, which is gone afterwards. */
-static int parse(struct mp_value_doc *doc, struct mp_slice text,
+static int parse(struct mp_tree_doc *doc, struct mp_slice text,
                  struct mp_why *why)
 {
     char *copy = mp_alloc(text.len);
@@ -22,7 +22,7 @@ static int parse(struct mp_value_doc *doc, struct mp_slice text,
 
     if (text.len)
         memcpy(copy, text.ptr, text.len);
-    rc = mp_value_parse(doc, mp_slice(copy, text.len), why);
+    rc = mp_tree_parse(doc, mp_slice(copy, text.len), why);
     free(copy);
     return rc;
 }
@@ -35,7 +35,7 @@ static void each_document_is_printed_or_refused_at_its_byte(void **fixture)
     mp_buf_init(&out, 100000);
     for (size_t i = 0; i < ARRAY_LEN(json_rows); i++) {
         const struct json_row *row = &json_rows[i];
-        struct mp_value_doc doc;
+        struct mp_tree_doc doc;
         struct mp_why why;
         int rc = parse(&doc, row->in, &why);
 
@@ -43,7 +43,7 @@ static void each_document_is_printed_or_refused_at_its_byte(void **fixture)
         if (row->out) {
             assert_int_equal(rc, 0);
             mp_buf_reset(&out);
-            mp_value_print(doc.root, &out);
+            mp_tree_print(doc.root, &out);
             mp_buf_put(&out, "", 1);
             assert_string_equal(out.ptr, row->out);
         } else {
@@ -54,7 +54,7 @@ static void each_document_is_printed_or_refused_at_its_byte(void **fixture)
             assert_non_null(at);
             assert_int_equal(strtoul(at + 8, NULL, 10), row->at);
         }
-        mp_value_fini(&doc);
+        mp_tree_fini(&doc);
     }
     mp_buf_fini(&out);
 }
@@ -64,36 +64,36 @@ static void a_member_is_found_by_its_name(void **fixture)
     static const char text[] =
         "{\"steps\":[{\"topic\":\"a\\u002fb\",\"qos\":1}],\"about\":\"x\","
         "\"time\":1.5,\"off\":false,\"about\":\"y\",\"\":null}";
-    const struct mp_value *step;
-    struct mp_value_doc doc;
+    const struct mp_tree *step;
+    struct mp_tree_doc doc;
     struct mp_why why;
 
     (void)fixture;
     assert_int_equal(parse(&doc, MP_S(text), &why), 0);
     assert_int_equal(doc.root->n, 5);
     assert_true(
-        mp_slice_is(mp_value_text(mp_value_get(doc.root, "about")), "y"));
-    assert_int_equal(mp_value_get(doc.root, "")->kind, MP_VALUE_NULL);
-    assert_int_equal(mp_value_get(doc.root, "off")->kind, MP_VALUE_BOOL);
-    assert_false(mp_value_get(doc.root, "off")->yes);
-    assert_true(mp_value_get(doc.root, "time")->real == 1.5);
-    step = mp_value_get(doc.root, "steps")->items[0];
-    assert_true(mp_slice_is(mp_value_text(mp_value_get(step, "topic")), "a/b"));
-    assert_int_equal(mp_value_get(step, "qos")->integer, 1);
-    assert_true(mp_value_get(step, "qos")->real == 1.0);
+        mp_slice_is(mp_tree_text(mp_tree_get(doc.root, "about")), "y"));
+    assert_int_equal(mp_tree_get(doc.root, "")->kind, MP_TREE_NULL);
+    assert_int_equal(mp_tree_get(doc.root, "off")->kind, MP_TREE_BOOL);
+    assert_false(mp_tree_get(doc.root, "off")->yes);
+    assert_true(mp_tree_get(doc.root, "time")->real == 1.5);
+    step = mp_tree_get(doc.root, "steps")->items[0];
+    assert_true(mp_slice_is(mp_tree_text(mp_tree_get(step, "topic")), "a/b"));
+    assert_int_equal(mp_tree_get(step, "qos")->integer, 1);
+    assert_true(mp_tree_get(step, "qos")->real == 1.0);
 
-    assert_null(mp_value_get(doc.root, "abou"));
-    assert_null(mp_value_get(doc.root, "aboutx"));
-    assert_null(mp_value_get(mp_value_get(doc.root, "time"), "x"));
-    assert_null(mp_value_get(NULL, "x"));
-    assert_null(mp_value_text(mp_value_get(doc.root, "time")).ptr);
-    assert_null(mp_value_text(NULL).ptr);
-    mp_value_fini(&doc);
+    assert_null(mp_tree_get(doc.root, "abou"));
+    assert_null(mp_tree_get(doc.root, "aboutx"));
+    assert_null(mp_tree_get(mp_tree_get(doc.root, "time"), "x"));
+    assert_null(mp_tree_get(NULL, "x"));
+    assert_null(mp_tree_text(mp_tree_get(doc.root, "time")).ptr);
+    assert_null(mp_tree_text(NULL).ptr);
+    mp_tree_fini(&doc);
 }
 
 static void of_many_members_each_is_found(void **fixture)
 {
-    struct mp_value_doc doc;
+    struct mp_tree_doc doc;
     struct mp_why why;
     struct mp_buf b;
     char name[16];
@@ -108,15 +108,15 @@ static void of_many_members_each_is_found(void **fixture)
     assert_int_equal(doc.root->n, 1000);
     for (int i = 0; i < 1000; i++) {
         snprintf(name, sizeof name, "n%d", i);
-        assert_int_equal(mp_value_get(doc.root, name)->integer, i);
+        assert_int_equal(mp_tree_get(doc.root, name)->integer, i);
     }
-    mp_value_fini(&doc);
+    mp_tree_fini(&doc);
     mp_buf_fini(&b);
 }
 
 static void an_error_in_a_file_names_the_line(void **fixture)
 {
-    struct mp_value_doc doc;
+    struct mp_tree_doc doc;
     struct mp_why why;
 
     (void)fixture;
@@ -124,7 +124,7 @@ static void an_error_in_a_file_names_the_line(void **fixture)
     assert_string_equal(why.text, "line 3: expected a name at byte 12");
     assert_int_equal(parse(&doc, MP_S("{\"a\": 1,}"), &why), MP_EPARSE);
     assert_string_equal(why.text, "expected a name at byte 9");
-    mp_value_fini(&doc);
+    mp_tree_fini(&doc);
 }
 
 static const struct {
@@ -183,7 +183,7 @@ static void an_expectation_covers_or_says_where_not(void **fixture)
     (void)fixture;
     mp_buf_init(&diff, 1000);
     for (size_t i = 0; i < ARRAY_LEN(covers); i++) {
-        struct mp_value_doc expected, actual;
+        struct mp_tree_doc expected, actual;
         struct mp_why why;
         bool yes;
 
@@ -194,19 +194,19 @@ static void an_expectation_covers_or_says_where_not(void **fixture)
         assert_int_equal(parse(&actual, mp_slice_str(covers[i].actual), &why),
                          0);
         mp_buf_reset(&diff);
-        yes = mp_value_covers(expected.root, actual.root, "publish", &diff);
+        yes = mp_tree_covers(expected.root, actual.root, "publish", &diff);
         assert_int_equal(yes, covers[i].diff == NULL);
         mp_buf_put(&diff, "", 1);
         assert_string_equal(diff.ptr, covers[i].diff ? covers[i].diff : "");
-        mp_value_fini(&expected);
-        mp_value_fini(&actual);
+        mp_tree_fini(&expected);
+        mp_tree_fini(&actual);
     }
     mp_buf_fini(&diff);
 }
 
 static void nothing_covers_and_is_covered_as_null_is(void **fixture)
 {
-    struct mp_value_doc null, one;
+    struct mp_tree_doc null, one;
     struct mp_buf diff;
     struct mp_why why;
 
@@ -214,14 +214,14 @@ static void nothing_covers_and_is_covered_as_null_is(void **fixture)
     mp_buf_init(&diff, 1000);
     assert_int_equal(parse(&null, MP_S("null"), &why), 0);
     assert_int_equal(parse(&one, MP_S("1"), &why), 0);
-    assert_true(mp_value_covers(NULL, one.root, "", &diff));
-    assert_true(mp_value_covers(null.root, NULL, "", &diff));
-    assert_false(mp_value_covers(one.root, NULL, "", &diff));
+    assert_true(mp_tree_covers(NULL, one.root, "", &diff));
+    assert_true(mp_tree_covers(null.root, NULL, "", &diff));
+    assert_false(mp_tree_covers(one.root, NULL, "", &diff));
     assert_true(mp_slice_is(mp_buf_bytes(&diff), "expected 1, got nothing"));
-    assert_string_equal(mp_value_kind_name(one.root), "an integer");
-    assert_string_equal(mp_value_kind_name(NULL), "nothing");
-    mp_value_fini(&null);
-    mp_value_fini(&one);
+    assert_string_equal(mp_tree_kind_name(one.root), "an integer");
+    assert_string_equal(mp_tree_kind_name(NULL), "nothing");
+    mp_tree_fini(&null);
+    mp_tree_fini(&one);
     mp_buf_fini(&diff);
 }
 

@@ -1,5 +1,5 @@
 /*
- * value.c - a document is scanned twice: first to see that it is right and to
+ * tree.c - a document is scanned twice: first to see that it is right and to
  * count its values, then to build them.  So one block holds it all:
  *
  *   values [n] | pointers to them [n] | the text, names and strings unescaped
@@ -9,7 +9,7 @@
  * read its members hang in a chain; when it closes they get their pointers,
  * sorted, and of doubled names only the last is kept.
  */
-#include "cli/value.h"
+#include "cli/tree.h"
 
 #include <stdlib.h>
 
@@ -17,8 +17,8 @@ enum { SHOWN_MAX = 120 }; /* bytes of a value in a message */
 
 struct builder {
     struct mp_json scan;
-    struct mp_value *values;        /* the next free one */
-    const struct mp_value **points; /* the next free one */
+    struct mp_tree *values;        /* the next free one */
+    const struct mp_tree **points; /* the next free one */
     char *text;                     /* room for the next string */
 };
 
@@ -67,7 +67,7 @@ static struct mp_json_token next(struct builder *b)
 
 static int by_name(const void *left, const void *right)
 {
-    const struct mp_value *const *a = left, *const *b = right;
+    const struct mp_tree *const *a = left, *const *b = right;
     struct mp_slice x = (*a)->name, y = (*b)->name;
     int order = memcmp(x.ptr, y.ptr, x.len < y.len ? x.len : y.len);
 
@@ -76,11 +76,11 @@ static int by_name(const void *left, const void *right)
     return order ? order : (*a > *b) - (*a < *b); /* later ones behind */
 }
 
-static void sort_members(struct mp_value *v)
+static void sort_members(struct mp_tree *v)
 {
     size_t kept = 0;
 
-    qsort(v->items, v->n, sizeof(const struct mp_value *), by_name);
+    qsort(v->items, v->n, sizeof(const struct mp_tree *), by_name);
     for (size_t i = 0; i < v->n; i++)
         if (i + 1 == v->n ||
             !mp_slice_eq(v->items[i]->name, v->items[i + 1]->name))
@@ -88,11 +88,11 @@ static void sort_members(struct mp_value *v)
     v->n = kept;
 }
 
-static struct mp_value *build(struct builder *b, struct mp_json_token t);
+static struct mp_tree *build(struct builder *b, struct mp_json_token t);
 
-static void build_items(struct builder *b, struct mp_value *v)
+static void build_items(struct builder *b, struct mp_tree *v)
 {
-    struct mp_value *first = NULL, **end = &first;
+    struct mp_tree *first = NULL, **end = &first;
     struct mp_slice name = {0};
 
     for (;;) {
@@ -112,37 +112,37 @@ static void build_items(struct builder *b, struct mp_value *v)
     v->items = b->points;
     for (; first; first = first->next)
         *b->points++ = first;
-    if (v->kind == MP_VALUE_OBJECT && v->n > 1)
+    if (v->kind == MP_TREE_OBJECT && v->n > 1)
         sort_members(v);
 }
 
-static struct mp_value *build(struct builder *b, struct mp_json_token t)
+static struct mp_tree *build(struct builder *b, struct mp_json_token t)
 {
-    struct mp_value *v = b->values++;
+    struct mp_tree *v = b->values++;
     struct mp_json_number number;
     int rc;
 
-    *v = (struct mp_value){.kind = MP_VALUE_NULL};
+    *v = (struct mp_tree){.kind = MP_TREE_NULL};
     switch (t.kind) {
     case MP_JSON_TRUE:
     case MP_JSON_FALSE:
-        v->kind = MP_VALUE_BOOL;
+        v->kind = MP_TREE_BOOL;
         v->yes = t.kind == MP_JSON_TRUE;
         break;
     case MP_JSON_NUMBER:
         rc = mp_json_number(&t, &number);
         MP_ASSERT(rc == 0);
-        v->kind = number.is_int ? MP_VALUE_INT : MP_VALUE_REAL;
+        v->kind = number.is_int ? MP_TREE_INT : MP_TREE_REAL;
         v->integer = number.integer;
         v->real = number.real;
         break;
     case MP_JSON_STRING:
-        v->kind = MP_VALUE_STRING;
+        v->kind = MP_TREE_STRING;
         v->text = keep_text(b, &t);
         break;
     case MP_JSON_LIST:
     case MP_JSON_OBJECT:
-        v->kind = t.kind == MP_JSON_LIST ? MP_VALUE_LIST : MP_VALUE_OBJECT;
+        v->kind = t.kind == MP_JSON_LIST ? MP_TREE_LIST : MP_TREE_OBJECT;
         build_items(b, v);
         break;
     default:
@@ -163,14 +163,14 @@ static size_t line_of(struct mp_slice text, size_t at)
     return line;
 }
 
-int mp_value_parse(struct mp_value_doc *doc, struct mp_slice text,
+int mp_tree_parse(struct mp_tree_doc *doc, struct mp_slice text,
                    struct mp_why *why)
 {
     struct builder b;
     const char *at;
     size_t n;
 
-    *doc = (struct mp_value_doc){0};
+    *doc = (struct mp_tree_doc){0};
     if (count(text, &n, why)) {
         at = strstr(why->text, "at byte ");
         n = at ? line_of(text, (size_t)strtoul(at + 8, NULL, 10) - 1) : 0;
@@ -179,32 +179,32 @@ int mp_value_parse(struct mp_value_doc *doc, struct mp_slice text,
         return MP_EPARSE;
     }
     doc->block =
-        mp_alloc(n * (sizeof *b.values + sizeof(struct mp_value *)) + text.len);
+        mp_alloc(n * (sizeof *b.values + sizeof(struct mp_tree *)) + text.len);
     b.values = doc->block;
-    b.points = (const struct mp_value **)(void *)(b.values + n);
+    b.points = (const struct mp_tree **)(void *)(b.values + n);
     b.text = (char *)(b.points + n);
     mp_json_init(&b.scan, text);
     doc->root = build(&b, next(&b));
     return 0;
 }
 
-void mp_value_fini(struct mp_value_doc *doc)
+void mp_tree_fini(struct mp_tree_doc *doc)
 {
     free(doc->block);
-    *doc = (struct mp_value_doc){0};
+    *doc = (struct mp_tree_doc){0};
 }
 
 /* ---- looking ---- */
 
-static const struct mp_value *member(const struct mp_value *v,
+static const struct mp_tree *member(const struct mp_tree *v,
                                      struct mp_slice name)
 {
-    struct mp_value wanted = {.name = name};
+    struct mp_tree wanted = {.name = name};
     size_t low = 0, high = v->n;
 
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        const struct mp_value *at = v->items[middle], *key = &wanted;
+        const struct mp_tree *at = v->items[middle], *key = &wanted;
 
         if (mp_slice_eq(at->name, name))
             return at;
@@ -216,52 +216,52 @@ static const struct mp_value *member(const struct mp_value *v,
     return NULL;
 }
 
-const struct mp_value *mp_value_get(const struct mp_value *v, const char *name)
+const struct mp_tree *mp_tree_get(const struct mp_tree *v, const char *name)
 {
-    if (!v || v->kind != MP_VALUE_OBJECT)
+    if (!v || v->kind != MP_TREE_OBJECT)
         return NULL;
     return member(v, mp_slice_str(name));
 }
 
-struct mp_slice mp_value_text(const struct mp_value *v)
+struct mp_slice mp_tree_text(const struct mp_tree *v)
 {
-    return v && v->kind == MP_VALUE_STRING ? v->text : (struct mp_slice){0};
+    return v && v->kind == MP_TREE_STRING ? v->text : (struct mp_slice){0};
 }
 
-const char *mp_value_kind_name(const struct mp_value *v)
+const char *mp_tree_kind_name(const struct mp_tree *v)
 {
     static const char *const names[] = {
-        [MP_VALUE_NULL] = "null",        [MP_VALUE_BOOL] = "a boolean",
-        [MP_VALUE_INT] = "an integer",   [MP_VALUE_REAL] = "a number",
-        [MP_VALUE_STRING] = "a string",  [MP_VALUE_LIST] = "a list",
-        [MP_VALUE_OBJECT] = "an object",
+        [MP_TREE_NULL] = "null",        [MP_TREE_BOOL] = "a boolean",
+        [MP_TREE_INT] = "an integer",   [MP_TREE_REAL] = "a number",
+        [MP_TREE_STRING] = "a string",  [MP_TREE_LIST] = "a list",
+        [MP_TREE_OBJECT] = "an object",
     };
 
     return v ? names[v->kind] : "nothing";
 }
 
-void mp_value_print(const struct mp_value *v, struct mp_buf *out)
+void mp_tree_print(const struct mp_tree *v, struct mp_buf *out)
 {
-    bool object = v->kind == MP_VALUE_OBJECT;
+    bool object = v->kind == MP_TREE_OBJECT;
 
     switch (v->kind) {
-    case MP_VALUE_NULL:
+    case MP_TREE_NULL:
         mp_json_put_null(out);
         break;
-    case MP_VALUE_BOOL:
+    case MP_TREE_BOOL:
         mp_json_put_bool(out, v->yes);
         break;
-    case MP_VALUE_INT:
+    case MP_TREE_INT:
         mp_json_put_int(out, v->integer);
         break;
-    case MP_VALUE_REAL:
+    case MP_TREE_REAL:
         mp_json_put_double(out, v->real);
         break;
-    case MP_VALUE_STRING:
+    case MP_TREE_STRING:
         mp_json_put_string(out, v->text);
         break;
-    case MP_VALUE_LIST:
-    case MP_VALUE_OBJECT:
+    case MP_TREE_LIST:
+    case MP_TREE_OBJECT:
         mp_buf_put(out, object ? "{" : "[", 1);
         for (size_t i = 0; i < v->n; i++) {
             if (i)
@@ -270,7 +270,7 @@ void mp_value_print(const struct mp_value *v, struct mp_buf *out)
                 mp_json_put_string(out, v->items[i]->name);
                 mp_buf_put(out, ":", 1);
             }
-            mp_value_print(v->items[i], out);
+            mp_tree_print(v->items[i], out);
         }
         mp_buf_put(out, object ? "}" : "]", 1);
         break;
@@ -304,7 +304,7 @@ static void put_place(const struct place *at, const char *root,
                       MP_FMT(at->name));
 }
 
-static void put_shown(const struct mp_value *v, struct mp_buf *out)
+static void put_shown(const struct mp_tree *v, struct mp_buf *out)
 {
     struct mp_buf text;
 
@@ -313,7 +313,7 @@ static void put_shown(const struct mp_value *v, struct mp_buf *out)
         return;
     }
     mp_buf_init(&text, SIZE_MAX / 2);
-    mp_value_print(v, &text);
+    mp_tree_print(v, &text);
     if (text.len > SHOWN_MAX) {
         text.len = SHOWN_MAX;
         while ((text.ptr[text.len] & 0xc0) == 0x80) /* whole characters */
@@ -335,8 +335,8 @@ static void put_lead(const struct place *at, const char *root,
         mp_buf_slice(diff, MP_S(": "));
 }
 
-static bool differ(const struct mp_value *expected,
-                   const struct mp_value *actual, const struct place *at,
+static bool differ(const struct mp_tree *expected,
+                   const struct mp_tree *actual, const struct place *at,
                    const char *root, struct mp_buf *diff)
 {
     put_lead(at, root, diff);
@@ -347,36 +347,36 @@ static bool differ(const struct mp_value *expected,
     return false;
 }
 
-static bool is_number(const struct mp_value *v)
+static bool is_number(const struct mp_tree *v)
 {
-    return v->kind == MP_VALUE_INT || v->kind == MP_VALUE_REAL;
+    return v->kind == MP_TREE_INT || v->kind == MP_TREE_REAL;
 }
 
 /* Do the values agree, lists and objects by their kind only? */
-static bool same(const struct mp_value *a, const struct mp_value *b)
+static bool same(const struct mp_tree *a, const struct mp_tree *b)
 {
-    if (a->kind == MP_VALUE_INT && b->kind == MP_VALUE_INT)
+    if (a->kind == MP_TREE_INT && b->kind == MP_TREE_INT)
         return a->integer == b->integer;
     if (is_number(a) && is_number(b))
         return a->real == b->real;
     if (a->kind != b->kind)
         return false;
-    if (a->kind == MP_VALUE_BOOL)
+    if (a->kind == MP_TREE_BOOL)
         return a->yes == b->yes;
-    return a->kind != MP_VALUE_STRING || mp_slice_eq(a->text, b->text);
+    return a->kind != MP_TREE_STRING || mp_slice_eq(a->text, b->text);
 }
 
-static bool covers(const struct mp_value *expected,
-                   const struct mp_value *actual, const struct place *at,
+static bool covers(const struct mp_tree *expected,
+                   const struct mp_tree *actual, const struct place *at,
                    const char *root, struct mp_buf *diff)
 {
     struct place below = {.up = at};
 
-    if (!expected || (expected->kind == MP_VALUE_NULL && !actual))
+    if (!expected || (expected->kind == MP_TREE_NULL && !actual))
         return true;
     if (!actual || !same(expected, actual))
         return differ(expected, actual, at, root, diff);
-    if (expected->kind == MP_VALUE_LIST && expected->n != actual->n) {
+    if (expected->kind == MP_TREE_LIST && expected->n != actual->n) {
         put_lead(at, root, diff);
         mp_buf_printf(diff, "expected %zu of them, got %zu: ", expected->n,
                       actual->n);
@@ -384,11 +384,11 @@ static bool covers(const struct mp_value *expected,
         return false;
     }
     for (size_t i = 0; i < expected->n; i++) {
-        const struct mp_value *item = expected->items[i], *found;
+        const struct mp_tree *item = expected->items[i], *found;
 
         below.index = i + 1;
         below.name = item->name;
-        found = expected->kind == MP_VALUE_LIST ? actual->items[i]
+        found = expected->kind == MP_TREE_LIST ? actual->items[i]
                                                 : member(actual, item->name);
         if (!covers(item, found, &below, root, diff))
             return false;
@@ -396,8 +396,8 @@ static bool covers(const struct mp_value *expected,
     return true;
 }
 
-bool mp_value_covers(const struct mp_value *expected,
-                     const struct mp_value *actual, const char *root,
+bool mp_tree_covers(const struct mp_tree *expected,
+                     const struct mp_tree *actual, const char *root,
                      struct mp_buf *diff)
 {
     struct place top = {0};

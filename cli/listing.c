@@ -1,0 +1,217 @@
+/*
+ * listing.c - a list is asked for until it says that there is no more; a grid
+ * is printed when its widest cells are known.
+ */
+#include "cli/listing.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "cli/show.h"
+#include "core/base/clock.h"
+#include "core/base/text.h"
+#include "core/request.h"
+
+/* ---- pages ---- */
+
+static void put_after(struct mp_buf *target, const struct mp_tree *after)
+{
+    mp_buf_printf(target, "&after=");
+    if (after->kind == MP_TREE_INT)
+        mp_buf_printf(target, "%lld", (long long)after->integer);
+    else
+        mp_request_put(target, after->text);
+}
+
+static int bad_answer(void)
+{
+    fprintf(stderr, "the host's answer makes no sense\n");
+    return MP_EXIT_NO_HOST;
+}
+
+int mp_listing_each(struct mp_client *c, const char *target, const char *list,
+                    void (*each)(void *arg, const struct mp_tree *row),
+                    void *arg)
+{
+    struct mp_tree_doc doc = {0}, before = {0};
+    const struct mp_tree *rows, *after = NULL;
+    struct mp_buf at, reply;
+    struct mp_why why;
+    int status;
+
+    do {
+        mp_buf_init(&at, MP_TARGET_MAX);
+        mp_buf_printf(&at, "%s%climit=%d", target,
+                      strchr(target, '?') ? '&' : '?', MP_PAGE_MAX);
+        if (after)
+            put_after(&at, after);
+        mp_tree_fini(&before);
+        status = mp_client_ask_at(c, "GET", &at, (struct mp_slice){0}, &reply);
+        mp_buf_fini(&at);
+        if (status)
+            return status;
+        if (mp_tree_parse(&doc, mp_buf_bytes(&reply), &why)) {
+            mp_buf_fini(&reply);
+            return bad_answer();
+        }
+        mp_buf_fini(&reply);
+        rows = mp_tree_get(doc.root, list);
+        for (size_t i = 0; rows && i < rows->n; i++)
+            each(arg, rows->items[i]);
+        after = mp_tree_get(doc.root, "after");
+        before = doc;
+    } while (after && after->kind != MP_TREE_NULL);
+    mp_tree_fini(&before);
+    return MP_EXIT_DONE;
+}
+
+int mp_listing_change(struct mp_client *c, const char *method,
+                      const char *target, long long *count)
+{
+    struct mp_tree_doc doc;
+    struct mp_buf reply;
+    struct mp_why why;
+    int status = mp_client_ask(c, method, target, (struct mp_slice){0}, &reply);
+
+    if (status)
+        return status;
+    if (!mp_tree_parse(&doc, mp_buf_bytes(&reply), &why)) {
+        *count += mp_listing_int(doc.root, "count");
+        mp_tree_fini(&doc);
+    }
+    mp_buf_fini(&reply);
+    return MP_EXIT_DONE;
+}
+
+struct mp_slice mp_listing_text(const struct mp_tree *row, const char *name)
+{
+    struct mp_slice s = mp_tree_text(mp_tree_get(row, name));
+
+    return s.ptr ? s : MP_S("");
+}
+
+long long mp_listing_int(const struct mp_tree *row, const char *name)
+{
+    const struct mp_tree *v = mp_tree_get(row, name);
+
+    return v && v->kind == MP_TREE_INT ? v->integer : 0;
+}
+
+void mp_listing_json(const struct mp_tree *row)
+{
+    struct mp_buf b;
+
+    mp_buf_init(&b, 64 << 20);
+    mp_tree_print(row, &b);
+    mp_buf_put(&b, "\n", 1);
+    fwrite(b.ptr, 1, b.len, stdout);
+    mp_buf_fini(&b);
+}
+
+/* ---- columns ---- */
+
+/* What it takes on a terminal: code points, near enough. */
+static unsigned width_of(const char *text)
+{
+    unsigned n = 0;
+
+    for (; *text; text++)
+        n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
+}
+
+void mp_grid_init(struct mp_grid *g, const char *const *titles)
+{
+    *g = (struct mp_grid){0};
+    mp_buf_init(&g->cells, 64 << 20);
+    while (titles[g->columns])
+        g->columns++;
+    MP_ASSERT(g->columns <= MP_GRID_COLUMNS);
+    for (unsigned i = 0; i < g->columns; i++)
+        mp_grid_put(g, mp_slice_str(titles[i]));
+}
+
+void mp_grid_put(struct mp_grid *g, struct mp_slice text)
+{
+    size_t mark = g->cells.len;
+    unsigned width, column = g->at++ % g->columns;
+
+    if (text.len > MP_GRID_CELL) {
+        mp_show_clean(mp_cut(text, MP_GRID_CELL), &g->cells);
+        mp_buf_put(&g->cells, "...", 3);
+    } else if (text.len) {
+        mp_show_clean(text, &g->cells);
+    }
+    mp_buf_put(&g->cells, "", 1);
+    if (g->cells.full)
+        return;
+    width = width_of(g->cells.ptr + mark);
+    if (width > g->width[column])
+        g->width[column] = width;
+}
+
+void mp_grid_printf(struct mp_grid *g, const char *fmt, ...)
+{
+    char text[MP_GRID_CELL];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    mp_grid_put(g, mp_slice_str(text));
+}
+
+void mp_grid_print(struct mp_grid *g, FILE *to)
+{
+    const char *cell = g->cells.ptr, *end = cell + g->cells.len;
+
+    for (unsigned i = 0; g->at > g->columns && cell < end; i++) {
+        unsigned column = i % g->columns;
+        bool last = column + 1 == g->columns;
+
+        fprintf(to, "%s%*s%s", cell,
+                last ? 0 : (int)(g->width[column] - width_of(cell)) + 2, "",
+                last ? "\n" : "");
+        cell += strlen(cell) + 1;
+    }
+    mp_buf_fini(&g->cells);
+}
+
+/* ---- words ---- */
+
+void mp_span_text(double seconds, char text[MP_AGE_TEXT])
+{
+    static const struct {
+        double seconds;
+        const char *name;
+    } units[] = {{86400, "d"}, {3600, "h"}, {60, "min"}};
+
+    for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+        if (seconds >= 2 * units[i].seconds ||
+            (i == 2 && seconds >= units[i].seconds)) {
+            snprintf(text, MP_AGE_TEXT, "%.0f %s", seconds / units[i].seconds,
+                     units[i].name);
+            return;
+        }
+    }
+    snprintf(text, MP_AGE_TEXT, "%.0f s", seconds > 0 ? seconds : 0);
+}
+
+void mp_age_text(struct mp_slice time, char text[MP_AGE_TEXT])
+{
+    char copy[MP_TIME_TEXT] = "", *rest;
+    struct tm tm = {0};
+    size_t len;
+
+    if (time.len < sizeof copy)
+        memcpy(copy, time.ptr ? time.ptr : "", time.len);
+    rest = strptime(copy, "%Y-%m-%dT%H:%M:%S", &tm);
+    if (!rest) {
+        snprintf(text, MP_AGE_TEXT, "?");
+        return;
+    }
+    mp_span_text((double)(mp_wall_us() / MP_SECOND - timegm(&tm)), text);
+    len = strlen(text);
+    snprintf(text + len, MP_AGE_TEXT - len, " ago");
+}
