@@ -203,64 +203,36 @@ static int read_actor(struct mp_actors *a, struct mp_slice key,
     return rc;
 }
 
-static bool all_objects(const struct mp_tree *state)
-{
-    for (size_t i = 0; i < state->n; i++) {
-        if (state->items[i]->kind != MP_TREE_OBJECT)
-            return false;
-    }
-    return true;
-}
-
-bool mp_actors_is_flat(const struct mp_function *fn,
-                       const struct mp_tree *state)
-{
-    return !fn->state_key && !mp_tree_get(state, "");
-}
-
-/* {KEY: {NAME: value}} */
-static int read_actors(struct mp_actors *a, const struct mp_function *fn,
-                       const struct mp_tree *state, struct mp_why *why)
+int mp_actors_read(struct mp_actors *a, const struct mp_function *fn,
+                   const struct mp_tree *state, struct mp_why *why)
 {
     int rc = 0;
 
+    if (!fn->has_state)
+        return mp_why_set(why, MP_EPARSE, "'%s' has no [state] section",
+                          fn->name);
+    if (state->kind != MP_TREE_OBJECT)
+        return mp_why_set(why, MP_EPARSE,
+                          "it is %s; it is written " MP_ACTORS_FORM,
+                          mp_tree_kind_name(state));
     for (size_t i = 0; i < state->n && rc == 0; i++) {
         const struct mp_tree *actor = state->items[i];
 
         if (actor->kind != MP_TREE_OBJECT)
-            return mp_why_set(why, MP_EPARSE,
-                              "'%.*s' is %s; it is written {KEY: {NAME: "
-                              "value}}, with \"\" for the function's own",
-                              MP_FMT(mp_cut(actor->name, 60)),
-                              mp_tree_kind_name(actor));
+            return mp_why_set(
+                why, MP_EPARSE, "'%.*s' is %s; it is written " MP_ACTORS_FORM,
+                MP_FMT(mp_cut(actor->name, 60)), mp_tree_kind_name(actor));
         if (actor->name.len > MP_KEY_MAX)
             return mp_why_set(why, MP_EPARSE, "a key has at most %d bytes",
                               MP_KEY_MAX);
         if (actor->name.len && !fn->state_key)
             return mp_why_set(why, MP_EPARSE,
-                              "actor '%.*s': [state] of '%s' has no key; its "
-                              "only actor is \"\"",
+                              "actor '%.*s': [state] of '%s' has no key; it "
+                              "is written {\"\": {NAME: value}}",
                               MP_FMT(mp_cut(actor->name, 60)), fn->name);
         rc = read_actor(a, actor->name, actor, why);
     }
     return rc;
-}
-
-int mp_actors_read(struct mp_actors *a, const struct mp_function *fn,
-                   const struct mp_tree *state, const struct mp_slice *key,
-                   struct mp_why *why)
-{
-    if (!fn->has_state)
-        return mp_why_set(why, MP_EPARSE, "'%s' has no [state] section",
-                          fn->name);
-    if (state->kind != MP_TREE_OBJECT)
-        return mp_why_set(why, MP_EPARSE, "it is %s, not an object",
-                          mp_tree_kind_name(state));
-    if (mp_actors_is_flat(fn, state))
-        return read_actor(a, MP_S(""), state, why);
-    if (fn->state_key && key && !all_objects(state))
-        return read_actor(a, *key, state, why);
-    return read_actors(a, fn, state, why);
 }
 
 /* ---- for a run ---- */
@@ -475,8 +447,7 @@ void mp_actors_apply(struct mp_actors *a, const struct mp_event *event,
 
 /* ---- to be looked at ---- */
 
-void mp_actors_json(struct mp_actors *a, bool flat, int64_t now_us,
-                    struct mp_buf *b)
+void mp_actors_json(struct mp_actors *a, int64_t now_us, struct mp_buf *b)
 {
     const struct mp_actors_row *last = NULL;
 
@@ -485,9 +456,9 @@ void mp_actors_json(struct mp_actors *a, bool flat, int64_t now_us,
         const struct mp_actors_row *r = &a->rows[i];
         bool same = last && mp_slice_eq(last->key, r->key);
 
-        if (!is_live(r, now_us) || (flat && r->key.len))
+        if (!is_live(r, now_us))
             continue;
-        if (!flat && !same) {
+        if (!same) {
             mp_buf_slice(b, last ? MP_S("},") : MP_S(""));
             mp_json_put_string(b, r->key);
             mp_buf_slice(b, MP_S(":{"));
@@ -499,5 +470,5 @@ void mp_actors_json(struct mp_actors *a, bool flat, int64_t now_us,
         mp_value_json(b, &r->value);
         last = r;
     }
-    mp_buf_slice(b, !flat && last ? MP_S("}}") : MP_S("}"));
+    mp_buf_slice(b, last ? MP_S("}}") : MP_S("}"));
 }

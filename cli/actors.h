@@ -28,14 +28,11 @@ struct mp_actors {
 void mp_actors_init(struct mp_actors *a);
 void mp_actors_fini(struct mp_actors *a);
 
-/*
- * Take {KEY: {NAME: value}}; key "" is the function's own actor.  Of a
- * function without a key also {NAME: value}; and, with key not NULL, of one
- * with keys too: that actor's, unless all values are objects.
- */
+/* How people write values. */
+#define MP_ACTORS_FORM "{KEY: {NAME: value}}, with \"\" for the function's own"
+
 MP_MUST int mp_actors_read(struct mp_actors *a, const struct mp_function *fn,
-                           const struct mp_tree *state,
-                           const struct mp_slice *key, struct mp_why *why);
+                           const struct mp_tree *state, struct mp_why *why);
 
 /* What goes with an event of that actor. */
 struct mp_run_state mp_actors_travel(struct mp_actors *a,
@@ -62,12 +59,7 @@ int64_t mp_actors_alarm_event(const struct mp_actors_alarm *alarm,
                               struct mp_event *event); /* when it is due */
 void mp_actors_alarm_done(struct mp_actors_alarm *alarm);
 
-/* {KEY: {NAME: value}}; flat: {NAME: value} of the function's own. */
-void mp_actors_json(struct mp_actors *a, bool flat, int64_t now_us,
-                    struct mp_buf *b);
-
-/* Is it {NAME: value}, for a function without a key? */
-bool mp_actors_is_flat(const struct mp_function *fn,
-                       const struct mp_tree *state);
+/* {KEY: {NAME: value}} */
+void mp_actors_json(struct mp_actors *a, int64_t now_us, struct mp_buf *b);
 
 #endif

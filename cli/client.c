@@ -36,7 +36,7 @@ enum {
 struct mp_client {
     const char *verb;
     struct mp_config config;
-    bool has_config;
+    bool has_config, offline;
     char *data;   /* NULL: only the socket is known */
     char *socket; /* whom to ask */
     int lock_fd;
@@ -206,9 +206,39 @@ static int find_data(struct mp_client *c, const struct mp_client_flags *f)
     return MP_EXIT_DONE;
 }
 
+static bool may_start(int error)
+{
+    return error == ENOENT || error == ECONNREFUSED;
+}
+
+/* The data directory, not the socket in it, is closed to us. */
+static bool is_shut(const struct mp_client *c)
+{
+    return c->data && eaccess(c->data, R_OK | X_OK) && errno == EACCES;
+}
+
+static int shut(const struct mp_client *c)
+{
+    fprintf(stderr,
+            "%s: the data directory %s can't be read: %s; be its owner, or "
+            "root\n",
+            c->verb, c->data, strerror(EACCES));
+    return MP_EXIT_NO_HOST;
+}
+
+/* As errno tells. */
 static int no_host(const struct mp_client *c)
 {
-    switch (errno) {
+    int error = errno;
+
+    if (error == EACCES && is_shut(c))
+        return shut(c);
+    if (!c->offline && may_start(error)) {
+        fprintf(stderr, "%s needs a running host, and none answers on %s\n",
+                c->verb, c->socket);
+        return MP_EXIT_NO_HOST;
+    }
+    switch (error) {
     case EACCES:
     case EPERM:
         fprintf(stderr,
@@ -222,7 +252,7 @@ static int no_host(const struct mp_client *c)
         break;
     default:
         fprintf(stderr, "%s: no host answers on %s: %s\n", c->verb, c->socket,
-                strerror(errno));
+                strerror(error));
     }
     return MP_EXIT_NO_HOST;
 }
@@ -249,11 +279,6 @@ static int open_local(struct mp_client *c)
     return MP_EXIT_DONE;
 }
 
-static bool may_start(int error)
-{
-    return error == ENOENT || error == ECONNREFUSED;
-}
-
 /* The socket did not answer at first: the lock says whether a host runs. */
 static int open_data(struct mp_client *c)
 {
@@ -262,6 +287,8 @@ static int open_data(struct mp_client *c)
     int dir = open(c->data, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -1;
     struct mp_why why;
 
+    if (dir < 0 && is_shut(c))
+        return shut(c);
     if (dir < 0) {
         fprintf(stderr, "%s: no host runs, and the data directory %s: %s\n",
                 c->verb, c->data, strerror(errno));
@@ -296,6 +323,7 @@ int mp_client_open(struct mp_client **out, const char *verb,
     int fd, status = MP_EXIT_DONE;
 
     c->verb = verb;
+    c->offline = offline;
     c->lock_fd = -1;
     *out = c;
     if (f->store || f->config || (host && !*host))
@@ -386,7 +414,7 @@ static int ask_host(struct mp_client *c, const char *method, const char *target,
                     struct mp_slice body, struct mp_buf *reply)
 {
     struct mp_buf answer;
-    struct mp_slice text;
+    struct mp_slice text = {NULL, 0};
     struct mp_why why;
     unsigned code;
     int fd = connect_to(c->socket), rc, status = MP_EXIT_DONE;

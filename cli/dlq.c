@@ -313,7 +313,10 @@ int mp_verb_dlq(int argc, char **argv)
             "Dead letters: events that were given up.\n"
             "ls lists them, show prints one (with --json its event, as a step "
             "of a test\nand for invoke --event -), replay runs it again as a "
-            "new event, drop forgets it.\nWithout a running host the database "
+            "new event, drop forgets it.\nLetters of one function, version, "
+            "outcome and place in the code are a group: its\nfirst 10 and the "
+            "last one are kept, the rest is counted.\nWithout a running host "
+            "the database "
             "is asked; what is replayed runs when one starts.",
         .flags = flags,
         .n_flags = ARRAY_LEN(flags),

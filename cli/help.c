@@ -25,9 +25,10 @@ static const char values[] =
 
 static const char lua[] =
     "main.lua runs once and returns the handler: a function (event), or a\n"
-    "table of functions named after the triggers.  Every event starts from\n"
-    "the state after that run.  What a handler does is real when it ends ok,\n"
-    "all of it or nothing.\n"
+    "table of functions named after the triggers, alarm and send.  Every "
+    "event\n"
+    "starts from the state after that run.  What a handler does is real when\n"
+    "it ends ok, all of it or nothing.\n"
     "\n"
     "local mp = require \"moonpool\"\n"
     "  mp.env.NAME             text from [env]\n"
@@ -37,14 +38,39 @@ static const char lua[] =
     "             properties={}}])\n"
     "                          payload: a string as it is, anything else as "
     "JSON\n"
+    "  mp.send(function, payload [, {delay=0, key=}])\n"
+    "                          an event for another function ([grant] send), "
+    "or\n"
+    "                          itself; returns its id\n"
     "  mp.sleep(duration)      seconds, or text as in \"5m\"\n"
     "  mp.reject(reason)       raises: this input is wrong and stays wrong\n"
     "  mp.retry(reason [, {after=}])\n"
     "                          raises: not now, run it again\n"
     "  mp.log.debug/info/warn/error(message [, fields]); print is info\n"
     "\n"
+    "mp.state, of this event's actor ([state] in function.conf; key = "
+    "{device}\n"
+    "makes each device one).  Names are 1-256 bytes, values integers, floats,\n"
+    "strings, booleans and tables (as JSON) up to 64K.\n"
+    "  get(name [, default])   set(name, value [, {ttl=}])   delete(name)\n"
+    "  increment(name [, by=1 [, {ttl=}]])     returns the new value\n"
+    "  names([prefix])         a sorted list\n"
+    "  each([prefix])          for name, value in ...\n"
+    "  of(key)                 another actor's, to read: :get(name) "
+    ":each(prefix)\n"
+    "  actors([prefix [, {after=, limit=1000}]])\n"
+    "                          sorted keys that have values\n"
+    "\n"
+    "mp.alarm, one for each key and name; comes as an event of type alarm\n"
+    "  set(name, {after= | at=, data=, slack=0, key=})\n"
+    "                          set again it moves, unless it is due within "
+    "slack\n"
+    "  cancel(name [, {key=}])\n"
+    "\n"
     "event\n"
     "  id type source subject time trigger params attempt\n"
+    "  key                     the actor's; nil: the function's own\n"
+    "  alarm scheduled         an alarm's name, when it was due\n"
     "  data datacontenttype    the payload as it came\n"
     "  event:decode([format])  the payload as a value; malformed: rejected\n"
     "  topic qos retained properties expiry\n"
@@ -58,18 +84,45 @@ static const char lua[] =
     "itself there is no io, no debug, no loadfile; os has time, date, clock\n"
     "and difftime.\n";
 
+static const char scenario[] =
+    "tests/*.json beside main.lua: one scenario a file, run on a real worker\n"
+    "with empty state and a fake clock.  moonpool dlq show ID --json prints "
+    "an\n"
+    "event that can stand as a step.\n"
+    "\n"
+    "{\"about\": \"a silent device is told once\",\n"
+    " \"steps\": [\n"
+    "  {\"topic\": \"devices/a/env\", \"data\": {\"temp\": 20}},\n"
+    "  {\"after\": \"31m\",\n"
+    "   \"expect\": {\"publish\": [{\"topic\": \"alerts/a\"}]}}]}\n"
+    "\n"
+    "file    about; time (of the first step); env {NAME: text}; steps;\n"
+    "        state {KEY: {NAME: value}}, KEY \"\" for the function's own\n"
+    "step    an event: topic, or trigger, or type alarm or send; data (a "
+    "string\n"
+    "        is the bytes, anything else is sent as JSON) or data_base64; id,\n"
+    "        properties, key, ...; after: moves the clock first and fires the\n"
+    "        alarms that are due by then; expect\n"
+    "expect  outcome (default ok), error (a part of it), result, log (parts);\n"
+    "        publish, send, alarms: lists of all effects of their kind, in\n"
+    "        order; state {KEY: {NAME: value}}, null: there is none.  What is\n"
+    "        not named is not looked at; of an object only the named "
+    "members.\n";
+
 static void overview(void)
 {
     printf("moonpool runs small Lua functions on a gateway when sensors "
            "speak.\n\nmoonpool VERB [FUNCTION|PATH] [flags]\n\n");
     for (size_t i = 0; i < mp_verbs_len; i++)
         printf("  %-16s %s\n", mp_verbs[i].usage, mp_verbs[i].about);
-    printf("\nmoonpool VERB --help           flags of a verb\n"
-           "moonpool help config           the keys of moonpool.conf\n"
-           "moonpool help function         the keys of function.conf\n"
-           "moonpool help lua              what main.lua can use\n\n"
-           "Exit status: 0 done; 1 the answer is no; 2 wrong usage; 3 no host "
-           "answers.\n");
+    printf(
+        "\nmoonpool VERB --help           flags of a verb\n"
+        "moonpool help config           the keys of moonpool.conf\n"
+        "moonpool help function         the keys of function.conf\n"
+        "moonpool help lua              what main.lua can use\n"
+        "moonpool help scenario         the files that moonpool test runs\n\n"
+        "Exit status: 0 done; 1 the answer is no; 2 wrong usage; 3 no host "
+        "answers.\n");
 }
 
 static void table(const char *about, void (*fill)(struct mp_buf *))
@@ -85,14 +138,15 @@ static void table(const char *about, void (*fill)(struct mp_buf *))
 
 static int unknown(const char *topic)
 {
-    const char *words[32] = {"config", "function", "lua"}, *near;
-    size_t n = 3;
+    const char *words[32] = {"config", "function", "lua", "scenario"}, *near;
+    size_t n = 4;
 
     for (size_t i = 0; i < mp_verbs_len && n < ARRAY_LEN(words); i++)
         words[n++] = mp_verbs[i].name;
     near = mp_nearest(mp_slice_str(topic), words, n);
     fprintf(stderr, "moonpool help: unknown topic '%s'%s%s%s\n", topic,
-            near ? "; did you mean '" : "; config, function, lua and verbs are",
+            near ? "; did you mean '"
+                 : "; config, function, lua, scenario and verbs are",
             near ? near : "", near ? "'?" : " known");
     return MP_EXIT_USAGE;
 }
@@ -101,7 +155,7 @@ int mp_verb_help(int argc, char **argv)
 {
     const struct mp_usage usage = {
         .verb = "moonpool help",
-        .operands = "[config|function|lua|VERB]",
+        .operands = "[config|function|lua|scenario|VERB]",
         .about = "Prints what there is to know about a topic.",
         .max = 1,
     };
@@ -122,6 +176,8 @@ int mp_verb_help(int argc, char **argv)
               mp_function_help);
     } else if (strcmp(topic, "lua") == 0) {
         fputs(lua, stdout);
+    } else if (strcmp(topic, "scenario") == 0) {
+        fputs(scenario, stdout);
     } else {
         for (size_t i = 0; i < mp_verbs_len; i++) {
             if (strcmp(topic, mp_verbs[i].name) == 0)

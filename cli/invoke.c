@@ -79,8 +79,8 @@ static int parse_flags(struct invoke *v, int argc, char **argv, int *status)
          .list = &v->secrets},
         {.name = "state",
          .arg = "FILE",
-         .help = "values there are: {KEY: {NAME: value}}, or {NAME: value} of "
-                 "the event's actor",
+         .help = "values there are, as in a test: {KEY: {NAME: value}}, KEY "
+                 "\"\" for the function's own; - is stdin",
          .text = &v->state},
     };
     const struct mp_usage usage = {
@@ -113,6 +113,9 @@ static bool read_flags(struct invoke *v)
     if (v->secrets.n)
         return refuse("secret", "is for secrets, which this version doesn't "
                                 "have");
+    if (v->event && v->state && !strcmp(v->event, "-") &&
+        !strcmp(v->state, "-"))
+        return refuse("state", "and --event can't both be stdin");
     v->times = 1;
     if (v->repeat) {
         v->times = strtol(v->repeat, &end, 10);
@@ -169,11 +172,17 @@ static int fail_why(const struct invoke *v, const struct mp_why *why)
 
 /* ---- the event ---- */
 
+static const char *title(const char *name)
+{
+    return strcmp(name, "-") ? name : "stdin";
+}
+
 /* A file of JSON; name NULL: none. */
 static int read_json(const char *name, struct mp_tree_doc *doc,
                      struct mp_why *why)
 {
     struct mp_buf text;
+    bool named; /* in why already: the file couldn't be opened */
     int rc;
 
     *doc = (struct mp_tree_doc){0};
@@ -184,20 +193,40 @@ static int read_json(const char *name, struct mp_tree_doc *doc,
         rc = mp_file_read_fd(STDIN_FILENO, JSON_MAX, &text, why);
     else
         rc = mp_file_read(AT_FDCWD, name, JSON_MAX, &text, why);
+    named = rc && rc != MP_ERANGE && strcmp(name, "-");
     if (rc == 0)
         rc = mp_tree_parse(doc, mp_buf_bytes(&text), why);
-    if (rc)
-        mp_why_wrap(why, "%s", strcmp(name, "-") ? name : "stdin");
+    if (rc && !named)
+        mp_why_wrap(why, "%s", title(name));
     mp_buf_fini(&text);
     return rc;
 }
 
-/* The values of --state, for the actor of the event. */
+/* A mistyped key would look like a first event. */
+static void note_actor(const struct invoke *v, const struct mp_event *event,
+                       const struct mp_tree *state)
+{
+    struct mp_slice key = event->has_key ? event->key : MP_S("");
+    struct mp_buf shown;
+
+    for (size_t i = 0; i < state->n; i++) {
+        if (mp_slice_eq(state->items[i]->name, key))
+            return;
+    }
+    if (!state->n)
+        return;
+    mp_buf_init(&shown, SHOWN_MAX);
+    mp_show_clean(key, &shown);
+    fprintf(stderr, "note: %s has no values of the event's actor, \"%.*s\"\n",
+            title(v->state), MP_FMT(mp_buf_bytes(&shown)));
+    mp_buf_fini(&shown);
+}
+
+/* The values of --state. */
 static int read_state(const struct invoke *v, const struct mp_function *fn,
                       const struct mp_event *event, struct mp_actors *actors,
                       struct mp_why *why)
 {
-    struct mp_slice key = event->has_key ? event->key : MP_S("");
     struct mp_tree_doc doc;
     int rc;
 
@@ -206,9 +235,11 @@ static int read_state(const struct invoke *v, const struct mp_function *fn,
     rc = read_json(v->state, &doc, why);
     if (rc)
         return rc;
-    rc = mp_actors_read(actors, fn, doc.root, &key, why);
+    rc = mp_actors_read(actors, fn, doc.root, why);
     if (rc)
-        mp_why_wrap(why, "%s", v->state);
+        mp_why_wrap(why, "%s", title(v->state));
+    else
+        note_actor(v, event, doc.root);
     mp_tree_fini(&doc);
     return rc;
 }
@@ -350,11 +381,20 @@ static int invoke(const struct invoke *v, const struct mp_function *fn,
     return status;
 }
 
+static const struct mp_why *no_function(struct mp_why *why)
+{
+    mp_why_set(why, MP_ENONE,
+               "there is no main.lua here; say which function to run: "
+               "moonpool invoke PATH, its directory or a .lua file");
+    return why;
+}
+
 int mp_verb_invoke(int argc, char **argv)
 {
     struct mistakes m = {.report = {.say = say_mistake}};
-    struct invoke v = {.path = "."};
+    struct invoke v = {0};
     struct mp_function *fn;
+    struct mp_why why;
     int status;
 
     if (parse_flags(&v, argc, argv, &status) < 0)
@@ -363,6 +403,10 @@ int mp_verb_invoke(int argc, char **argv)
         return MP_EXIT_USAGE;
     if (gethostname(v.node, sizeof v.node - 1) || !v.node[0])
         strcpy(v.node, "moonpool");
+    if (!v.path && access("main.lua", F_OK) && access("function.conf", F_OK))
+        return fail_why(&v, no_function(&why));
+    if (!v.path)
+        v.path = ".";
     mp_buf_init(&m.text, MISTAKES_MAX);
     fn = mp_function_read(v.path, v.node, &m.report);
     if (!fn) {

@@ -211,7 +211,8 @@ void mp_age_text(struct mp_slice time, char text[MP_AGE_TEXT])
         snprintf(text, MP_AGE_TEXT, "?");
         return;
     }
-    mp_span_text((double)(mp_wall_us() / MP_SECOND - timegm(&tm)), text);
+    mp_span_text((double)mp_wall_us() / (double)MP_SECOND - (double)timegm(&tm),
+                 text);
     len = strlen(text);
     snprintf(text + len, MP_AGE_TEXT - len, " ago");
 }

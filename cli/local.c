@@ -40,7 +40,6 @@ static int64_t timeline_now(struct mp_db *db)
 int mp_local_open(struct mp_local *l, const char *data, uint64_t max_size,
                   struct mp_why *why)
 {
-    struct mp_db_opened opened = {0};
     char path[4096];
     int rc;
 
@@ -49,12 +48,9 @@ int mp_local_open(struct mp_local *l, const char *data, uint64_t max_size,
         return mp_why_set(why, MP_ENONE,
                           "no host runs on %s, and there is no database in it",
                           data);
-    rc = mp_db_open(&l->db, data, max_size, &opened, why);
+    rc = mp_db_open_whole(&l->db, data, max_size, why);
     if (rc)
         return rc;
-    if (opened.set_aside[0])
-        fprintf(stderr, "the database was corrupt (%s); it is now %s\n",
-                opened.aside_why, opened.set_aside);
     l->now_us = timeline_now(l->db);
     return 0;
 }
@@ -62,6 +58,48 @@ int mp_local_open(struct mp_local *l, const char *data, uint64_t max_size,
 void mp_local_close(struct mp_local *l)
 {
     mp_db_close(l->db);
+}
+
+/* ---- looking ---- */
+
+/* One row of it is enough, of its own actor or of any other. */
+static int has_state(struct mp_local *l, struct mp_slice fn, struct mp_why *why)
+{
+    struct mp_query *q = mp_query_begin(l->db, MP_SQL_STATE_ACTORS);
+    int rc;
+
+    mp_query_text(q, fn);
+    mp_query_text(q, MP_S(""));
+    mp_query_text(q, MP_S(""));
+    mp_query_int(q, 0); /* expired or not */
+    mp_query_int(q, 1);
+    rc = mp_query_step(q, why);
+    mp_query_end(q);
+    if (rc)
+        return rc;
+    q = mp_query_begin(l->db, MP_SQL_STATE_OF);
+    mp_query_text(q, fn);
+    mp_query_text(q, MP_S(""));
+    rc = mp_query_step(q, why);
+    mp_query_end(q);
+    return rc;
+}
+
+/* What functions there are nobody knows here. */
+static int show(struct mp_local *l, const struct mp_request *r,
+                struct mp_buf *out, struct mp_why *why)
+{
+    bool state = r->what == MP_ASKED_ACTORS || r->what == MP_ASKED_STATE;
+    int rc = state ? has_state(l, r->function, why) : 1;
+
+    if (rc == 0)
+        return mp_why_set(why, MP_ENONE,
+                          "there is no state of a function '%.*s' in the "
+                          "database (no host runs)",
+                          MP_FMT(r->function));
+    if (rc < 0)
+        return rc;
+    return mp_show_rows(l->db, r, l->now_us, (struct mp_slice){0}, out, why);
 }
 
 /* ---- changes ---- */
@@ -74,6 +112,21 @@ static int apply(struct mp_local *l, struct mp_batch *b, uint64_t count,
     mp_batch_fini(b);
     if (!rc)
         mp_buf_printf(out, "{\"count\":%llu}\n", (unsigned long long)count);
+    return rc;
+}
+
+/* What isn't there can't be removed. */
+static int check_there(struct mp_local *l, const struct mp_request *r,
+                       struct mp_why *why)
+{
+    struct mp_request get = *r;
+    struct mp_buf value;
+    int rc;
+
+    get.what = MP_ASKED_STATE_GET;
+    mp_buf_init(&value, MP_SHOWN_MAX);
+    rc = show(l, &get, &value, why);
+    mp_buf_fini(&value);
     return rc;
 }
 
@@ -93,6 +146,8 @@ static int state_put(struct mp_local *l, const struct mp_request *r,
         rc = mp_request_value(body, &v, &text, why);
     if (!rc)
         rc = mp_request_check_value(key, r->value, &v, why);
+    if (!rc && r->what == MP_ASKED_STATE_DELETE)
+        rc = check_there(l, r, why);
     if (rc)
         goto out;
     mp_batch_op(&b, v.kind ? MP_SQL_STATE_PUT : MP_SQL_STATE_DELETE);
@@ -117,6 +172,71 @@ static int state_put(struct mp_local *l, const struct mp_request *r,
 out:
     mp_batch_fini(&b);
     mp_buf_fini(&text);
+    return rc;
+}
+
+static void delete_value(struct mp_batch *b, struct mp_slice fn,
+                         struct mp_slice key, struct mp_slice name)
+{
+    mp_batch_op(b, MP_SQL_STATE_DELETE);
+    mp_batch_text(b, fn);
+    mp_batch_text(b, key);
+    mp_batch_text(b, name);
+}
+
+static int clear_actor(struct mp_local *l, struct mp_slice fn,
+                       struct mp_slice key, struct mp_batch *b, uint64_t *count,
+                       struct mp_why *why)
+{
+    struct mp_query *q = mp_query_begin(l->db, MP_SQL_STATE_OF);
+    int rc;
+
+    mp_query_text(q, fn);
+    mp_query_text(q, key);
+    while ((rc = mp_query_step(q, why)) == 1) {
+        delete_value(b, fn, key, mp_column_bytes(q, 0));
+        ++*count;
+    }
+    mp_query_end(q);
+    return rc;
+}
+
+static int clear_actors(struct mp_local *l, struct mp_slice fn,
+                        struct mp_batch *b, uint64_t *count, struct mp_why *why)
+{
+    struct mp_query *q = mp_query_begin(l->db, MP_SQL_STATE_ACTORS);
+    int rc;
+
+    mp_query_text(q, fn);
+    mp_query_text(q, MP_S(""));
+    mp_query_text(q, MP_S(""));
+    mp_query_int(q, 0); /* expired or not */
+    mp_query_int(q, -1);
+    while ((rc = mp_query_step(q, why)) == 1) {
+        rc = clear_actor(l, fn, mp_column_bytes(q, 0), b, count, why);
+        if (rc)
+            break;
+    }
+    mp_query_end(q);
+    return rc;
+}
+
+/* Of an actor, or without a key of all and the function itself. */
+static int state_clear(struct mp_local *l, const struct mp_request *r,
+                       struct mp_buf *out, struct mp_why *why)
+{
+    struct mp_slice key = r->key.ptr ? r->key : MP_S("");
+    struct mp_batch b;
+    uint64_t count = 0;
+    int rc;
+
+    mp_batch_init(&b);
+    rc = clear_actor(l, r->function, key, &b, &count, why);
+    if (!rc && !r->key.ptr)
+        rc = clear_actors(l, r->function, &b, &count, why);
+    if (!rc)
+        return apply(l, &b, count, out, why);
+    mp_batch_fini(&b);
     return rc;
 }
 
@@ -356,10 +476,13 @@ int mp_local_answer(struct mp_local *l, const struct mp_request *r,
     case MP_ASKED_DEAD:
     case MP_ASKED_DEAD_GET:
     case MP_ASKED_QUEUE:
-        return mp_show_rows(l->db, r, l->now_us, out, why);
+    case MP_ASKED_ALARMS:
+        return show(l, r, out, why);
     case MP_ASKED_STATE_PUT:
     case MP_ASKED_STATE_DELETE:
         return state_put(l, r, body, out, why);
+    case MP_ASKED_STATE_CLEAR:
+        return state_clear(l, r, out, why);
     case MP_ASKED_DEAD_DROP_ALL:
     case MP_ASKED_DEAD_DROP:
         return drop(l, r, true, out, why);

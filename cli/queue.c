@@ -1,6 +1,6 @@
 /*
  * queue.c - `moonpool queue`: events that the host has taken over and that
- * wait.
+ * wait; and alarms, which will be events.
  */
 #include <ctype.h>
 #include <stdio.h>
@@ -26,6 +26,7 @@ static void list_one(void *arg, const struct mp_tree *row)
     struct queue *q = arg;
     const struct mp_tree *due = mp_tree_get(row, "due_in");
     struct mp_slice topic = mp_listing_text(row, "topic");
+    struct mp_slice note = mp_listing_text(row, "note");
     char span[MP_AGE_TEXT];
 
     if (q->flags.json) {
@@ -42,10 +43,48 @@ static void list_one(void *arg, const struct mp_tree *row)
     } else {
         mp_grid_put(&q->grid, MP_S("now"));
     }
-    mp_grid_put(&q->grid, mp_listing_text(row, "reason"));
+    mp_grid_printf(&q->grid, "%.*s%s%.*s",
+                   MP_FMT(mp_listing_text(row, "reason")), note.len ? ", " : "",
+                   MP_FMT(note));
     mp_grid_printf(&q->grid, "%lld", mp_listing_int(row, "attempt"));
     mp_grid_put(&q->grid, topic.len ? topic : mp_listing_text(row, "trigger"));
     mp_grid_put(&q->grid, mp_listing_text(row, "key"));
+}
+
+static void list_alarm(void *arg, const struct mp_tree *row)
+{
+    struct queue *q = arg;
+    const struct mp_tree *due = mp_tree_get(row, "due_in");
+    char span[MP_AGE_TEXT];
+
+    if (q->flags.json) {
+        mp_listing_json(row);
+        return;
+    }
+    mp_grid_put(&q->grid, MP_S("-"));
+    mp_grid_put(&q->grid, mp_listing_text(row, "function"));
+    mp_grid_put(&q->grid, MP_S("-"));
+    if (due && due->real > 0) {
+        mp_span_text(due->real, span);
+        mp_grid_printf(&q->grid, "in %s", span);
+    } else {
+        mp_age_text(mp_listing_text(row, "due"), span);
+        mp_grid_put(&q->grid, mp_slice_str(span));
+    }
+    mp_grid_put(&q->grid, mp_listing_text(row, "reason"));
+    mp_grid_put(&q->grid, MP_S("-"));
+    mp_grid_put(&q->grid, mp_listing_text(row, "alarm"));
+    mp_grid_put(&q->grid, mp_listing_text(row, "key"));
+}
+
+static int each(struct queue *q, const char *what,
+                void (*row)(void *arg, const struct mp_tree *row))
+{
+    char target[128];
+
+    snprintf(target, sizeof target, "/v1/%s%s%.64s", what,
+             q->function ? "?function=" : "", q->function ? q->function : "");
+    return mp_listing_each(q->c, target, what, row, q);
 }
 
 static int list(struct queue *q)
@@ -53,13 +92,12 @@ static int list(struct queue *q)
     static const char *const titles[] = {"ID",    "FUNCTION", "CAME",
                                          "DUE",   "REASON",   "ATTEMPT",
                                          "EVENT", "KEY",      NULL};
-    char target[128];
     int status;
 
-    snprintf(target, sizeof target, "/v1/queue%s%.64s",
-             q->function ? "?function=" : "", q->function ? q->function : "");
     mp_grid_init(&q->grid, titles);
-    status = mp_listing_each(q->c, target, "queue", list_one, q);
+    status = each(q, "queue", list_one);
+    if (!status)
+        status = each(q, "alarms", list_alarm);
     if (!status && !q->flags.json && q->grid.at == q->grid.columns)
         fprintf(stderr, "nothing waits%s%s\n", q->function ? " for " : "",
                 q->function ? q->function : "");
@@ -125,15 +163,17 @@ int mp_verb_queue(int argc, char **argv)
     struct queue q = {.function = NULL};
     const struct mp_flag flags[] = {
         {.name = "all",
-         .help = "drop: every one, of FUNCTION if one is named",
+         .help = "drop: every event, of FUNCTION if one is named; alarms stay",
          .on = &q.all},
         MP_CLIENT_FLAGS(&q.flags),
     };
     const struct mp_usage usage = {
         .verb = "moonpool queue",
         .operands = "ls|drop [FUNCTION] [ID...|--all]",
-        .about = "Events that the host has taken over and that wait: sent, "
-                 "parked, or to be run again.",
+        .about =
+            "Events that the host has taken over and that wait: sent, "
+            "parked, or to be run again.\nls lists the alarms that are set, "
+            "too; drop leaves them alone.",
         .flags = flags,
         .n_flags = ARRAY_LEN(flags),
         .min = 1,

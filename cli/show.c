@@ -160,6 +160,14 @@ static void put_key(struct mp_buf *b, const struct mp_effect *e)
     mp_json_put_string(b, e->key);
 }
 
+static void put_seconds(struct mp_buf *b, int64_t us)
+{
+    if (us % MP_SECOND == 0)
+        mp_json_put_int(b, us / MP_SECOND);
+    else
+        mp_json_put_double(b, (double)us / (double)MP_SECOND);
+}
+
 /* ,"NAME": a duration: in words where want has words, else in seconds. */
 static void put_span(struct mp_buf *b, const char *name, int64_t us,
                      const struct mp_tree *want)
@@ -170,10 +178,7 @@ static void put_span(struct mp_buf *b, const char *name, int64_t us,
 
     mp_buf_printf(b, ",\"%s\":", name);
     if (!words.ptr) {
-        if (us % MP_SECOND == 0)
-            mp_json_put_int(b, us / MP_SECOND);
-        else
-            mp_json_put_double(b, (double)us / (double)MP_SECOND);
+        put_seconds(b, us);
     } else if (mp_parse_duration(words, &same, &why) == 0 && same == us) {
         mp_json_put_string(b, words);
     } else {
@@ -338,6 +343,21 @@ static void put_text_or_null(struct mp_buf *b, struct mp_slice text)
         mp_json_put_null(b);
 }
 
+/* {"after": SECONDS}, null where the function leaves that to [retry]. */
+static void put_retry(const struct mp_outcome *out, struct mp_buf *b)
+{
+    if (!(out->did & MP_DID_RETRY)) {
+        mp_json_put_null(b);
+        return;
+    }
+    mp_buf_printf(b, "{\"after\":");
+    if (out->retry_after_us < 0)
+        mp_json_put_null(b);
+    else
+        put_seconds(b, out->retry_after_us);
+    mp_buf_put(b, "}", 1);
+}
+
 void mp_show_json(const struct mp_shown *s, struct mp_buf *b)
 {
     const struct mp_outcome *out = s->out;
@@ -354,7 +374,9 @@ void mp_show_json(const struct mp_shown *s, struct mp_buf *b)
     mp_buf_printf(b, ",\"log\":[");
     put_logs(b, s->logs, s->n_logs, &first);
     put_logs(b, out->logs, out->n_logs, &first);
-    mp_buf_printf(b, "],\"duration_us\":%.1f,\"memory_bytes\":%u}\n",
+    mp_buf_printf(b, "],\"retry\":");
+    put_retry(out, b);
+    mp_buf_printf(b, ",\"duration_us\":%.1f,\"memory_bytes\":%u}\n",
                   (double)out->run_ns / 1e3, (unsigned)out->memory);
 }
 
@@ -537,6 +559,17 @@ static void text_lines(struct mp_slice text, const char *indent,
     }
 }
 
+/* When, if the function has a say in it. */
+static void text_retry(const struct mp_outcome *out, struct mp_buf *b)
+{
+    mp_buf_printf(b, "retry    asks to be run again");
+    if (out->retry_after_us >= 0) {
+        mp_buf_printf(b, " in ");
+        mp_show_span(out->retry_after_us, b);
+    }
+    mp_buf_put(b, "\n", 1);
+}
+
 /* "512 KB", "1 MB"; of what is used the next whole one. */
 static void put_size(uint64_t bytes, struct mp_buf *b)
 {
@@ -576,6 +609,8 @@ void mp_show_text(const struct mp_shown *s, struct mp_buf *b)
         mp_show_result(out, false, b);
         mp_buf_put(b, "\n", 1);
     }
+    if (out->did & MP_DID_RETRY)
+        text_retry(out, b);
     text_lines(out->error, "", b);
     text_lines(out->traceback, "\t", b);
 }

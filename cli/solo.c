@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/show.h"
 #include "core/base/clock.h"
 #include "core/base/text.h"
 #include "core/outputs.h"
@@ -32,6 +33,7 @@ enum {
     FN = 1, /* the worker's number of our only function */
     READ_BYTES = 64 << 10,
     ENV_MAX = 1024, /* as the frame takes */
+    SPAN_MAX = 64,
 };
 
 void mp_solo_init(struct mp_solo *s)
@@ -288,6 +290,20 @@ static void complete_effects(struct mp_solo *s, const struct mp_event *event,
     out->effects = mp_buf_bytes(&s->effects);
 }
 
+/* "WHAT (DURATION)TAIL", until the next. */
+static struct mp_slice late(struct mp_solo *s, const char *what, int64_t us,
+                            const char *tail)
+{
+    struct mp_buf span;
+
+    mp_buf_init(&span, SPAN_MAX);
+    mp_show_span(us, &span);
+    mp_why_set(&s->late, MP_EIO, "%s (%.*s)%s", what,
+               MP_FMT(mp_buf_bytes(&span)), tail);
+    mp_buf_fini(&span);
+    return mp_slice_str(s->late.text);
+}
+
 /* ---- loading ---- */
 
 static bool is_bare(const struct mp_function *fn)
@@ -399,6 +415,11 @@ int mp_solo_load(struct mp_solo *s, const struct mp_function *fn,
          mp_read_loaded(mp_buf_bytes(&s->answer), loaded, s->names) ||
          loaded->id != id || !logs_parse(loaded->logs, loaded->n_logs)))
         rc = distrust(s, "answered a load with what is none");
+    if (rc == 0 && loaded->kind == MP_OUT_TIMEOUT)
+        loaded->error = late(s,
+                             "main.lua's own run took longer than "
+                             "limits.init_timeout",
+                             fn->init_timeout_us, "");
     if (rc)
         *loaded = (struct mp_loaded){.id = id,
                                      .kind = MP_OUT_KILLED,
@@ -439,6 +460,14 @@ static void ended(const struct turns *t, enum mp_kind kind, const char *error,
     };
 }
 
+/* The worker only knows that it was marked; the watch knows why. */
+static struct mp_slice which_limit(struct mp_solo *s, const struct turns *t)
+{
+    if (s->worker.marked_cpu >= t->allowed.cpu_us)
+        return late(s, "ran longer than limits.cpu", s->fn->cpu_us, "");
+    return late(s, "ran longer than limits.timeout", s->fn->timeout_us, "");
+}
+
 /* DONE: check all of it.  false: it is no outcome. */
 static bool read_done(struct mp_solo *s, const struct turns *t,
                       struct mp_outcome *out)
@@ -457,6 +486,8 @@ static bool read_done(struct mp_solo *s, const struct turns *t,
         out->kind = MP_OUT_ERROR;
         out->error = mp_slice_str(denied->text);
     }
+    if (out->kind == MP_OUT_TIMEOUT)
+        out->error = which_limit(s, t);
     if (out->kind != MP_OUT_OK) {
         out->n_effects = 0;
         out->effects = mp_slice("", 0);
@@ -538,8 +569,9 @@ static int follow(struct mp_solo *s, struct turns *t, struct mp_outcome *out)
             return distrust(s, "answered a run with what is no outcome");
         if (!pass_time(s, t, &wait)) {
             mp_wire_cancel(&s->out, t->id);
-            ended(t, MP_OUT_TIMEOUT, "the timeout passed while it was waiting",
-                  out);
+            ended(t, MP_OUT_TIMEOUT, "", out);
+            out->error = late(s, "limits.timeout", s->fn->timeout_us,
+                              " passed while it was waiting");
             return 0;
         }
         resume_run(s, t, &wait);

@@ -43,6 +43,7 @@ struct mp_solo {
     struct mp_buf effects; /* of the last run */
     struct mp_why denied;  /* what the last run was not granted */
     struct mp_why died;    /* how the last worker ended */
+    struct mp_why late;    /* which limit the last run passed */
     struct mp_slice names[MP_TRIGGERS_MAX];
 };
 

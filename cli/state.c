@@ -24,6 +24,7 @@ struct state {
     struct mp_client *c;
     struct mp_client_flags flags;
     const char *key; /* NULL: not given */
+    bool all;
     const char *prefix;
     const char *function, *name, *value;
     struct mp_grid grid;
@@ -164,8 +165,7 @@ static int get(struct state *s)
 
 static int set(struct state *s, bool remove)
 {
-    struct mp_slice body =
-        remove ? (struct mp_slice){0} : mp_slice_str(s->value);
+    struct mp_slice body = remove ? mp_slice(NULL, 0) : mp_slice_str(s->value);
     struct mp_buf reply;
     int status = one(s, remove ? "DELETE" : "PUT", mp_slice_str(s->name),
                      mp_slice_str(s->key), body, &reply);
@@ -173,6 +173,26 @@ static int set(struct state *s, bool remove)
     if (!status)
         mp_buf_fini(&reply);
     return status;
+}
+
+/* All of an actor, or of the function with its actors. */
+static int clear(struct state *s)
+{
+    struct mp_buf target;
+    long long count = 0;
+    int status;
+
+    put_target(&target, s, "state", NULL, mp_slice_str(s->key));
+    mp_buf_put(&target, "", 1);
+    status = mp_listing_change(s->c, "DELETE", target.ptr, &count);
+    mp_buf_fini(&target);
+    if (status)
+        return status;
+    if (s->flags.json)
+        printf("{\"count\":%lld}\n", count);
+    else
+        fprintf(stderr, "%lld removed\n", count);
+    return MP_EXIT_DONE;
 }
 
 /* JSON is what is kept; a word that is none was probably meant as a string,
@@ -339,7 +359,7 @@ static const struct action {
     {"ls", 1, 1, "ls FUNCTION"},
     {"get", 2, 2, "get FUNCTION NAME"},
     {"set", 3, 3, "set FUNCTION NAME VALUE"},
-    {"rm", 2, 2, "rm FUNCTION NAME"},
+    {"rm", 1, 2, "rm FUNCTION NAME, or rm FUNCTION [--key KEY] --all"},
     {"dump", 1, 1, "dump FUNCTION"},
     {"restore", 1, 2, "restore FUNCTION [FILE]"},
 };
@@ -353,7 +373,12 @@ static const struct action *find_action(const char *word, int n)
             continue;
         if (n >= a->min && n <= a->max)
             return a;
-        fprintf(stderr, "moonpool state: usage: moonpool state %s\n", a->usage);
+        fprintf(stderr, "moonpool state: %s; usage: moonpool state %s\n",
+                n > a->max ? "one word too many"
+                : n == 0   ? "FUNCTION is missing"
+                : n == 1   ? "NAME is missing"
+                           : "VALUE is missing",
+                a->usage);
         return NULL;
     }
     fprintf(stderr,
@@ -375,7 +400,23 @@ static int run(struct state *s, const char *what)
         return dump(s);
     if (strcmp(what, "restore") == 0)
         return restore(s);
-    return set(s, strcmp(what, "rm") == 0);
+    return s->all ? clear(s) : set(s, strcmp(what, "rm") == 0);
+}
+
+/* --all is what else could be named. */
+static int check_all(const struct state *s, const char *what)
+{
+    bool is_rm = strcmp(what, "rm") == 0;
+
+    if (s->all && !is_rm)
+        fprintf(stderr, "moonpool state: --all is for rm\n");
+    else if (s->all && s->name)
+        fprintf(stderr, "moonpool state: rm: a NAME, or --all\n");
+    else if (is_rm && !s->all && !s->name)
+        fprintf(stderr, "moonpool state: rm which? give a NAME, or --all\n");
+    else
+        return MP_EXIT_DONE;
+    return MP_EXIT_USAGE;
 }
 
 int mp_verb_state(int argc, char **argv)
@@ -390,6 +431,10 @@ int mp_verb_state(int argc, char **argv)
          .arg = "TEXT",
          .help = "actors, ls: only what begins with it",
          .text = &s.prefix},
+        {.name = "all",
+         .help = "rm: every value, of KEY if it is given, else of the function "
+                 "and all its actors",
+         .on = &s.all},
         MP_CLIENT_FLAGS(&s.flags),
     };
     const struct mp_usage usage = {
@@ -403,7 +448,7 @@ int mp_verb_state(int argc, char **argv)
             "asked.",
         .flags = flags,
         .n_flags = ARRAY_LEN(flags),
-        .min = 2,
+        .min = 1,
         .max = 4,
     };
     const char *words[4] = {NULL};
@@ -416,7 +461,8 @@ int mp_verb_state(int argc, char **argv)
     s.function = words[1];
     s.name = words[2];
     s.value = words[3];
-    if (s.value)
+    status = check_all(&s, words[0]);
+    if (!status && s.value)
         status = check_value(&s);
     if (!status)
         status = mp_client_open(&s.c, usage.verb, &s.flags, true);

@@ -19,7 +19,7 @@ struct builder {
     struct mp_json scan;
     struct mp_tree *values;        /* the next free one */
     const struct mp_tree **points; /* the next free one */
-    char *text;                     /* room for the next string */
+    char *text;                    /* room for the next string */
 };
 
 static int count(struct mp_slice text, size_t *values, struct mp_why *why)
@@ -164,7 +164,7 @@ static size_t line_of(struct mp_slice text, size_t at)
 }
 
 int mp_tree_parse(struct mp_tree_doc *doc, struct mp_slice text,
-                   struct mp_why *why)
+                  struct mp_why *why)
 {
     struct builder b;
     const char *at;
@@ -197,7 +197,7 @@ void mp_tree_fini(struct mp_tree_doc *doc)
 /* ---- looking ---- */
 
 static const struct mp_tree *member(const struct mp_tree *v,
-                                     struct mp_slice name)
+                                    struct mp_slice name)
 {
     struct mp_tree wanted = {.name = name};
     size_t low = 0, high = v->n;
@@ -335,9 +335,9 @@ static void put_lead(const struct place *at, const char *root,
         mp_buf_slice(diff, MP_S(": "));
 }
 
-static bool differ(const struct mp_tree *expected,
-                   const struct mp_tree *actual, const struct place *at,
-                   const char *root, struct mp_buf *diff)
+static bool differ(const struct mp_tree *expected, const struct mp_tree *actual,
+                   const struct place *at, const char *root,
+                   struct mp_buf *diff)
 {
     put_lead(at, root, diff);
     mp_buf_slice(diff, MP_S("expected "));
@@ -366,9 +366,9 @@ static bool same(const struct mp_tree *a, const struct mp_tree *b)
     return a->kind != MP_TREE_STRING || mp_slice_eq(a->text, b->text);
 }
 
-static bool covers(const struct mp_tree *expected,
-                   const struct mp_tree *actual, const struct place *at,
-                   const char *root, struct mp_buf *diff)
+static bool covers(const struct mp_tree *expected, const struct mp_tree *actual,
+                   const struct place *at, const char *root,
+                   struct mp_buf *diff)
 {
     struct place below = {.up = at};
 
@@ -389,7 +389,7 @@ static bool covers(const struct mp_tree *expected,
         below.index = i + 1;
         below.name = item->name;
         found = expected->kind == MP_TREE_LIST ? actual->items[i]
-                                                : member(actual, item->name);
+                                               : member(actual, item->name);
         if (!covers(item, found, &below, root, diff))
             return false;
     }
@@ -397,8 +397,8 @@ static bool covers(const struct mp_tree *expected,
 }
 
 bool mp_tree_covers(const struct mp_tree *expected,
-                     const struct mp_tree *actual, const char *root,
-                     struct mp_buf *diff)
+                    const struct mp_tree *actual, const char *root,
+                    struct mp_buf *diff)
 {
     struct place top = {0};
 

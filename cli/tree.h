@@ -49,7 +49,7 @@ struct mp_tree_doc {
 };
 
 MP_MUST int mp_tree_parse(struct mp_tree_doc *doc, struct mp_slice text,
-                           struct mp_why *why);
+                          struct mp_why *why);
 void mp_tree_fini(struct mp_tree_doc *doc);
 
 /* The member of this name; NULL: v is no object (or NULL), or has none. */
@@ -70,8 +70,8 @@ const char *mp_tree_kind_name(const struct mp_tree *v);
  * Either may be NULL (absent).
  */
 bool mp_tree_covers(const struct mp_tree *expected,
-                     const struct mp_tree *actual, const char *root,
-                     struct mp_buf *diff);
+                    const struct mp_tree *actual, const char *root,
+                    struct mp_buf *diff);
 
 /* Append v as compact JSON, members sorted by name. */
 void mp_tree_print(const struct mp_tree *v, struct mp_buf *out);

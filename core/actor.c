@@ -21,7 +21,11 @@
 
 #include "core/base/utf8.h"
 
-enum { SMALL = 48 };
+enum {
+    SMALL = 48,
+    INDEX_FROM = 32,   /* values; fewer are walked */
+    NOTES_LOOK = 4096, /* bytes of noted names that are looked through */
+};
 
 struct mp_actor *mp_actor_new(struct mp_states *s, struct mp_state_fn *fn,
                               struct mp_slice key)
@@ -45,6 +49,7 @@ void mp_actor_free(struct mp_actor *a)
 {
     mp_buf_fini(&a->entries);
     mp_buf_fini(&a->changes);
+    free(a->index);
     free(a->rest);
     free(a);
 }
@@ -52,7 +57,8 @@ void mp_actor_free(struct mp_actor *a)
 size_t mp_actor_weight(const struct mp_actor *a)
 {
     return sizeof *a + a->key.len + a->entries.cap + a->changes.cap +
-           a->n_rest * sizeof *a->rest;
+           a->n_rest * sizeof *a->rest +
+           (a->index ? a->index_cap * sizeof *a->index : 0);
 }
 
 /* ---- finding ---- */
@@ -83,26 +89,115 @@ static struct mp_rest *find_rest(const struct mp_actor *a, struct mp_slice name)
     return NULL;
 }
 
-struct mp_place mp_actor_find(const struct mp_actor *a, struct mp_slice name)
+/* ---- finding: from a few dozen values on by an index ---- */
+
+static struct mp_entry entry_at(const struct mp_actor *a, size_t at,
+                                size_t *len)
+{
+    struct mp_reader r = mp_actor_reader(a);
+    struct mp_entry e;
+
+    r.at += at;
+    e = mp_get_entry(&r);
+    *len = (size_t)(r.at - a->entries.ptr) - at;
+    return e;
+}
+
+static void make_index(struct mp_actor *a)
+{
+    struct mp_reader r = mp_actor_reader(a);
+
+    a->index_cap = a->n * 2;
+    a->index = mp_alloc(a->index_cap * sizeof *a->index);
+    for (uint32_t i = 0; i < a->n; i++) {
+        a->index[i] = (uint32_t)(r.at - a->entries.ptr);
+        mp_get_entry(&r);
+    }
+}
+
+/* After the entry at p became len bytes (0: it is gone). */
+static void keep_index(struct mp_actor *a, const struct mp_place *p, size_t len)
+{
+    uint32_t behind, n = a->n, from = p->nth;
+
+    if (!a->index || len == p->len)
+        return;
+    if (!p->len && n == a->index_cap) { /* made anew when it is needed */
+        free(a->index);
+        a->index = NULL;
+        return;
+    }
+    behind = n - from - (p->len > 0);
+    if (!p->len)
+        memmove(a->index + from + 1, a->index + from,
+                behind * sizeof *a->index);
+    else if (!len)
+        memmove(a->index + from, a->index + from + 1,
+                behind * sizeof *a->index);
+    if (len)
+        a->index[from++] = (uint32_t)p->at;
+    for (uint32_t i = from; i < from + behind; i++)
+        a->index[i] += (uint32_t)len - (uint32_t)p->len;
+}
+
+static void walk(const struct mp_actor *a, struct mp_slice name,
+                 struct mp_place *p)
 {
     struct mp_reader r = mp_actor_reader(a);
     const char *begin = r.at;
-    struct mp_place p = {.at = a->entries.len};
 
-    while (r.at < r.end) {
+    for (; r.at < r.end; p->nth++) {
         size_t at = (size_t)(r.at - begin);
         struct mp_entry e = mp_get_entry(&r);
         int order = compare(e.name, name);
 
         if (order < 0)
             continue;
-        p.at = at;
+        p->at = at;
         if (order == 0) {
-            p.len = (size_t)(r.at - begin) - at;
-            p.entry = e;
+            p->len = (size_t)(r.at - begin) - at;
+            p->entry = e;
         }
-        break;
+        return;
     }
+}
+
+static void look_up(struct mp_actor *a, struct mp_slice name,
+                    struct mp_place *p)
+{
+    uint32_t from = 0, to = a->n;
+    size_t len;
+
+    if (!a->index)
+        make_index(a);
+    while (from < to) {
+        uint32_t nth = from + (to - from) / 2;
+        struct mp_entry e = entry_at(a, a->index[nth], &len);
+        int order = compare(e.name, name);
+
+        if (order == 0) {
+            *p = (struct mp_place){
+                .at = a->index[nth], .len = len, .nth = nth, .entry = e};
+            return;
+        }
+        if (order < 0)
+            from = nth + 1;
+        else
+            to = nth;
+    }
+    p->nth = from;
+    if (from < a->n)
+        p->at = a->index[from];
+}
+
+struct mp_place mp_actor_find(struct mp_actor *a, struct mp_slice name)
+{
+    struct mp_place p = {.at = a->entries.len};
+
+    if (a->n < INDEX_FROM)
+        walk(a, name, &p);
+    else
+        look_up(a, name, &p);
     if (!p.len && a->n_rest)
         p.rest = find_rest(a, name);
     return p;
@@ -211,11 +306,16 @@ static void begin_small(struct mp_buf *b)
     b->cap = SMALL;
 }
 
-/* Note a name whose value changes; was: there is a row of it now. */
+/*
+ * Note a name whose value changes; was: there is a row of it now.  A name that
+ * is noted twice is written twice, the same: past some bytes that is cheaper
+ * than looking.
+ */
 static void note(struct mp_actor *a, struct mp_slice name, bool was)
 {
-    struct mp_reader r = mp_reader(
-        mp_slice(a->changes.len ? a->changes.ptr : "", a->changes.len));
+    struct mp_reader r =
+        mp_reader(mp_slice(a->changes.len ? a->changes.ptr : "",
+                           a->changes.len < NOTES_LOOK ? a->changes.len : 0));
 
     while (r.at < r.end) {
         mp_get_u8(&r);
@@ -273,8 +373,10 @@ void mp_actor_put(struct mp_actor *a, const struct mp_place *p,
         note(a, e->name, was);
     if (p->rest)
         p->rest->gone = true;
-    if (is || p->len)
+    if (is || p->len) {
         replace(a, p, is ? e : NULL);
+        keep_index(a, p, is ? entry_len(e) : 0);
+    }
     if (is && !p->len)
         a->n++;
     else if (!is && p->len)
@@ -302,6 +404,7 @@ bool mp_actor_expire(struct mp_actor *a, int64_t now_us)
             if (p.entry.expires_us && p.entry.expires_us < a->first_expiry_us)
                 a->first_expiry_us = p.entry.expires_us;
             p.at += p.len;
+            p.nth++;
             continue;
         }
         none = (struct mp_entry){.name = p.entry.name};

@@ -45,6 +45,8 @@ struct mp_actor {
     /* values */
     struct mp_buf entries; /* mp_put_entry, sorted by name */
     uint32_t n;
+    uint32_t *index; /* where each begins; NULL: not made yet */
+    uint32_t index_cap;
     bool complete;           /* there are no others */
     int64_t first_expiry_us; /* of the entries; INT64_MAX: none */
     struct mp_buf changes;   /* names changed since the seal, see actor.c */
@@ -66,11 +68,12 @@ static inline struct mp_reader mp_actor_reader(const struct mp_actor *a)
 /* Where a value is, or would be. */
 struct mp_place {
     size_t at, len;        /* among the entries; len 0: it isn't there */
+    uint32_t nth;          /* which of them it is, or would be */
     struct mp_entry entry; /* when len > 0 */
     struct mp_rest *rest;  /* it is beyond */
 };
 
-struct mp_place mp_actor_find(const struct mp_actor *a, struct mp_slice name);
+struct mp_place mp_actor_find(struct mp_actor *a, struct mp_slice name);
 /* Is there a value, at that time? */
 bool mp_place_is(const struct mp_place *p, int64_t now_us);
 /* Is it this value, never to expire? */

@@ -6,6 +6,8 @@
  *   replay   read a page of letters; enqueue each and drop it in the same
  *            transaction; the next page; wait for the last ticket
  *   state    an edit of state.c, which waits itself
+ *   clear    of one actor after the other: ask for a page of names, remove
+ *            each by an edit of its own, all at once; the next page
  *
  * Letters that a replay makes anew, because the function still fails, have
  * higher ids than those it began with: it ends.
@@ -21,6 +23,8 @@ enum {
     /* Letters of one read; more at once only hold the loop up. */
     REPLAY_PAGE = 64,
     REPLAY_BYTES = 16 << 20,
+    /* Actors that are asked for at once when all are cleared. */
+    CLEAR_ACTORS = 64,
 };
 
 struct job {
@@ -38,6 +42,20 @@ struct job {
     struct mp_why why;
     uint64_t count, quota;
     char fn[MP_NAME_MAX + 1];
+    /* state */
+    struct mp_state_fn *state;
+    struct mp_state_ask ask;
+    struct mp_buf key, name; /* of what is removed; the last one */
+    struct mp_buf actors;    /* keys, to be read from at_actor on */
+    struct mp_reader at_actor;
+    bool more_actors, more_names; /* behind the pages that were asked for */
+    unsigned edits;               /* on their way */
+};
+
+/* Of a clear: one value. */
+struct removal {
+    struct mp_state_edit edit;
+    struct job *job;
 };
 
 static struct job *job_new(struct mp_host *h, struct mp_slice fn,
@@ -50,23 +68,30 @@ static struct job *job_new(struct mp_host *h, struct mp_slice fn,
     memcpy(j->fn, fn.ptr ? fn.ptr : "",
            fn.len < MP_NAME_MAX ? fn.len : MP_NAME_MAX);
     mp_buf_init(&j->letters, REPLAY_BYTES + MP_FRAME_MAX);
+    mp_buf_init(&j->key, MP_KEY_MAX);
+    mp_buf_init(&j->name, MP_STATE_NAME_MAX);
+    mp_buf_init(&j->actors, MP_FRAME_MAX);
     a->job = j;
     a->count = 0;
     return j;
 }
 
-static void job_end(struct job *j, int rc, const struct mp_why *why)
+static void job_end(struct job *j, int rc, const struct mp_why *reason)
 {
+    struct mp_why why = reason ? *reason : (struct mp_why){""}; /* j's, maybe */
     struct mp_admin *a = j->a;
     uint64_t count = j->count;
 
     mp_buf_fini(&j->letters);
+    mp_buf_fini(&j->key);
+    mp_buf_fini(&j->name);
+    mp_buf_fini(&j->actors);
     free(j);
     if (!a)
         return;
     a->job = NULL;
     a->count = count;
-    a->done(a, rc, why);
+    a->done(a, rc, &why);
 }
 
 void mp_admin_forget(struct mp_admin *a)
@@ -187,28 +212,68 @@ void mp_admin_queue_drop(struct mp_host *h, struct mp_slice fn, int64_t id,
 
 /* ---- state ---- */
 
-struct mp_state_fn *mp_admin_state(struct mp_host *h, struct mp_slice fn,
-                                   struct mp_why *why)
+struct mp_slot *mp_admin_slot(struct mp_host *h, struct mp_slice fn)
 {
     struct mp_slot *slot = mp_host_slot(h, fn);
 
-    if (slot && slot->live && !slot->live->fn->has_state) {
-        mp_why_set(why, MP_EDENY,
-                   "'%.*s' has no [state] section in its function.conf",
-                   MP_FMT(fn));
-        return NULL;
-    }
-    if (slot)
-        return mp_states_fn(&h->states, fn);
-    /* The function is gone, and its state may still be here. */
+    return slot && !slot->gone ? slot : NULL;
+}
+
+static struct mp_state_fn *find_state(struct mp_host *h, struct mp_slice fn)
+{
     mp_list_each (at, &h->states.fns) {
         struct mp_state_fn *f = mp_of(at, struct mp_state_fn, link);
 
         if (mp_slice_is(fn, f->name))
             return f;
     }
-    mp_why_set(why, MP_ENONE, "there is no function '%.*s'", MP_FMT(fn));
     return NULL;
+}
+
+struct mp_state_fn *mp_admin_state(struct mp_host *h, struct mp_slice fn,
+                                   bool put, struct mp_why *why)
+{
+    struct mp_slot *slot = mp_admin_slot(h, fn);
+    struct mp_state_fn *f = find_state(h, fn);
+
+    if (!put && f && f->values)
+        return f;
+    if (!slot)
+        mp_why_set(why, MP_ENONE, "there is no function '%.*s'%s", MP_FMT(fn),
+                   put ? "" : ", nor state of it");
+    else if (slot->live && !slot->live->fn->has_state)
+        mp_why_set(why, MP_EDENY,
+                   "'%.*s' has no [state] section in its function.conf",
+                   MP_FMT(fn));
+    else
+        return mp_states_fn(&h->states, fn);
+    return NULL;
+}
+
+/* False: there is none, and the job has ended. */
+static bool begin_state(struct job *j, bool put)
+{
+    struct mp_slice fn = mp_slice_str(j->fn);
+    struct mp_why why;
+
+    if (!begin(j))
+        return false;
+    j->state = mp_admin_state(j->h, fn, put, &why);
+    if (j->state)
+        return true;
+    job_end(j, mp_admin_slot(j->h, fn) ? MP_EDENY : MP_ENONE, &why);
+    return false;
+}
+
+static void keep(struct mp_buf *b, struct mp_slice text)
+{
+    mp_buf_reset(b);
+    mp_buf_slice(b, text);
+}
+
+static struct mp_slice kept(const struct mp_buf *b)
+{
+    return b->len ? mp_buf_bytes(b) : MP_S("");
 }
 
 static void on_edited(struct mp_state_edit *e, int rc)
@@ -227,30 +292,194 @@ static void on_edited(struct mp_state_edit *e, int rc)
     job_end(j, rc, &why);
 }
 
+static int none_there(const struct job *j, struct mp_why *why)
+{
+    struct mp_slice key = kept(&j->key), name = kept(&j->name);
+
+    return mp_why_set(why, MP_ENONE, "'%s' has no value '%.*s'%s%.*s%s", j->fn,
+                      MP_FMT(name), key.len ? " for the key '" : "",
+                      MP_FMT(key), key.len ? "'" : "");
+}
+
+/* Is it there? */
+static void on_value(struct mp_state_ask *ask, const struct mp_resume *answer)
+{
+    static const struct mp_value nothing = {.kind = MP_VALUE_NONE};
+    struct job *j = mp_of(ask, struct job, ask);
+    struct mp_why why;
+
+    if (answer->error.len)
+        job_end(j, mp_why_set(&why, MP_EIO, "%.*s", MP_FMT(answer->error)),
+                &why);
+    else if (!answer->n)
+        job_end(j, none_there(j, &why), &why);
+    else
+        mp_state_edit(&j->h->states, j->state, kept(&j->key), kept(&j->name),
+                      &nothing, &j->edit);
+}
+
+static void ask(struct job *j, const struct mp_wait *wait,
+                void (*done)(struct mp_state_ask *ask,
+                             const struct mp_resume *answer))
+{
+    j->ask.done = done;
+    mp_state_ask(&j->h->states, j->state, NULL, wait, &j->ask);
+}
+
 void mp_admin_state_put(struct mp_host *h, struct mp_slice fn,
                         struct mp_slice key, struct mp_slice name,
                         const struct mp_value *value, struct mp_admin *a)
 {
     struct job *j = job_new(h, fn, a);
-    struct mp_state_fn *f;
+    bool put = value->kind != MP_VALUE_NONE;
     struct mp_why why;
-    int rc;
+    int rc = mp_request_check_value(key, name, value, &why);
 
-    if (!begin(j))
-        return;
-    rc = mp_request_check_value(key, name, value, &why);
     if (rc) {
         job_end(j, rc, &why);
         return;
     }
-    f = mp_admin_state(h, fn, &why);
-    if (!f) {
-        job_end(j, mp_host_slot(h, fn) ? MP_EDENY : MP_ENONE, &why);
+    if (!begin_state(j, put))
+        return;
+    j->quota = j->state->quota;
+    j->edit.done = on_edited;
+    keep(&j->key, key);
+    keep(&j->name, name);
+    if (put)
+        mp_state_edit(&h->states, j->state, key, name, value, &j->edit);
+    else
+        ask(j,
+            &(struct mp_wait){.kind = MP_WAIT_GET,
+                              .of = true,
+                              .key = kept(&j->key),
+                              .name = kept(&j->name),
+                              .after = MP_S("")},
+            on_value);
+}
+
+/* ---- clear ---- */
+
+static void clear_actor(struct job *j);
+
+static void on_actors(struct mp_state_ask *ask, const struct mp_resume *answer)
+{
+    struct job *j = mp_of(ask, struct job, ask);
+
+    if (answer->error.len || !answer->n) {
+        if (answer->error.len)
+            j->rc = mp_why_set(&j->why, MP_EIO, "%.*s", MP_FMT(answer->error));
+        job_end(j, j->rc, &j->why);
         return;
     }
-    j->quota = f->quota;
-    j->edit.done = on_edited;
-    mp_state_edit(&h->states, f, key, name, value, &j->edit);
+    keep(&j->actors, answer->entries);
+    j->at_actor = mp_reader(mp_buf_bytes(&j->actors));
+    j->more_actors = answer->more;
+    keep(&j->key, mp_get_entry(&j->at_actor).name);
+    clear_actor(j);
+}
+
+/* Behind the one whose key is kept. */
+static void next_actor(struct job *j)
+{
+    if (j->at_actor.at < j->at_actor.end) {
+        keep(&j->key, mp_get_entry(&j->at_actor).name);
+        clear_actor(j);
+    } else if (j->all && j->more_actors) {
+        ask(j,
+            &(struct mp_wait){.kind = MP_WAIT_ACTORS,
+                              .of = true,
+                              .key = MP_S(""),
+                              .name = MP_S(""),
+                              .after = kept(&j->key),
+                              .limit = CLEAR_ACTORS},
+            on_actors);
+    } else {
+        job_end(j, 0, NULL);
+    }
+}
+
+static void names_left(struct job *j);
+
+static void on_removed(struct mp_state_edit *e, int rc)
+{
+    struct removal *r = mp_of(e, struct removal, edit);
+    struct job *j = r->job;
+
+    free(r);
+    if (rc)
+        j->rc = mp_why_set(&j->why, MP_EIO,
+                           "the store has failed; not everything was removed");
+    else
+        j->count++;
+    if (--j->edits == 0)
+        names_left(j);
+}
+
+static void on_names(struct mp_state_ask *ask, const struct mp_resume *answer)
+{
+    static const struct mp_value nothing = {.kind = MP_VALUE_NONE};
+    struct job *j = mp_of(ask, struct job, ask);
+    struct mp_reader reader = mp_reader(answer->entries);
+
+    if (answer->error.len)
+        j->rc = mp_why_set(&j->why, MP_EIO, "%.*s", MP_FMT(answer->error));
+    j->more_names = answer->more;
+    j->edits = answer->n + 1; /* one is ours */
+    for (uint32_t i = 0; i < answer->n; i++) {
+        struct removal *r = mp_zalloc(sizeof *r);
+
+        r->job = j;
+        r->edit.done = on_removed;
+        keep(&j->name, mp_get_entry(&reader).name);
+        mp_state_edit(&j->h->states, j->state, kept(&j->key), kept(&j->name),
+                      &nothing, &r->edit);
+    }
+    if (--j->edits == 0)
+        names_left(j);
+}
+
+static void ask_names(struct job *j)
+{
+    ask(j,
+        &(struct mp_wait){.kind = MP_WAIT_NAMES,
+                          .of = true,
+                          .key = kept(&j->key),
+                          .name = MP_S(""),
+                          .after = kept(&j->name)},
+        on_names);
+}
+
+static void names_left(struct job *j)
+{
+    if (j->rc)
+        job_end(j, j->rc, &j->why);
+    else if (j->more_names)
+        ask_names(j);
+    else
+        next_actor(j);
+}
+
+static void clear_actor(struct job *j)
+{
+    mp_buf_reset(&j->name);
+    ask_names(j);
+}
+
+void mp_admin_state_clear(struct mp_host *h, struct mp_slice fn,
+                          struct mp_slice key, struct mp_admin *a)
+{
+    struct job *j = job_new(h, fn, a);
+    struct mp_why why;
+
+    if (key.len > MP_KEY_MAX) {
+        job_end(j, mp_why_set(&why, MP_EPARSE, "the key is too long"), &why);
+        return;
+    }
+    if (!begin_state(j, false))
+        return;
+    j->all = j->more_actors = !key.ptr;
+    keep(&j->key, key);
+    clear_actor(j);
 }
 
 /* ---- replay ---- */
@@ -348,7 +577,7 @@ static int replay_one(struct job *j, struct mp_reader *r, struct mp_why *why)
     int64_t id = (int64_t)mp_get_u64(r);
     struct mp_slice outcome = mp_get_slice(r), fn = mp_get_slice(r);
     struct mp_reader bytes = mp_reader(mp_get_slice(r));
-    struct mp_slot *slot = mp_host_slot(j->h, fn);
+    struct mp_slot *slot = mp_admin_slot(j->h, fn);
     struct mp_event e;
 
     MP_ASSERT(!r->bad);

@@ -37,16 +37,27 @@ void mp_admin_dead_drop(struct mp_host *h, struct mp_slice fn, int64_t id,
 /* id 0: all that waits for the function; fn "": for all functions. */
 void mp_admin_queue_drop(struct mp_host *h, struct mp_slice fn, int64_t id,
                          struct mp_admin *a);
-/* value kind NONE: remove. */
+/* value kind NONE: remove; MP_ENONE: it was not there. */
 void mp_admin_state_put(struct mp_host *h, struct mp_slice fn,
                         struct mp_slice key, struct mp_slice name,
                         const struct mp_value *value, struct mp_admin *a);
+/* All values of an actor; key.ptr NULL: of the function and all its actors.
+ * What is written meanwhile may stay. */
+void mp_admin_state_clear(struct mp_host *h, struct mp_slice fn,
+                          struct mp_slice key, struct mp_admin *a);
 /* The client went away: done is not called. */
 void mp_admin_forget(struct mp_admin *a);
 
-/* The function's record of state; NULL: it has none. */
+/* The function's slot; NULL: there is no such function, or not any more. */
+struct mp_slot *mp_admin_slot(struct mp_host *h, struct mp_slice fn);
+
+/*
+ * The function's record of state; NULL: it has none.  put: to put a value
+ * there, for which the function must have [state]; else one that is gone, or
+ * has no [state] any more, will do while values of it are here.
+ */
 struct mp_state_fn *mp_admin_state(struct mp_host *h, struct mp_slice fn,
-                                   struct mp_why *why);
+                                   bool put, struct mp_why *why);
 
 /*
  * A job for the reader that sees what was on its way to the disk when it was

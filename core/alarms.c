@@ -127,7 +127,7 @@ static struct mp_slice copy(char **at, struct mp_slice from)
 {
     struct mp_slice to = {from.ptr ? *at : NULL, from.len};
 
-    if (from.len)
+    if (from.ptr)
         memcpy(*at, from.ptr, from.len);
     *at += from.len;
     return to;

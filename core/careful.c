@@ -85,8 +85,6 @@ static void name(const struct mp_invocation *inv, char *text, size_t size)
     snprintf(text, size, "%s/%.*s", inv->slot->name, MP_FMT(inv->input->id));
 }
 
-static void next(struct mp_host *h);
-
 static void on_named(struct mp_commit_wait *w, int rc)
 {
     struct mp_careful *c = mp_of(w, struct mp_careful, named);
@@ -113,11 +111,12 @@ static void begin(struct mp_host *h, struct mp_invocation *inv)
     mp_host_keep(h, "careful", mp_slice_str(text), &c->named, on_named);
 }
 
-static void next(struct mp_host *h)
+void mp_careful_turn(struct mp_host *h)
 {
     struct mp_careful *c = &h->careful;
 
-    while (!c->current && !mp_list_empty(&c->waiting)) {
+    while (c->on && h->loaded && !h->closing && !h->draining && !c->current &&
+           !mp_list_empty(&c->waiting)) {
         struct mp_link *first = c->waiting.next;
 
         mp_list_unlink(first);
@@ -131,7 +130,6 @@ bool mp_careful_takes(struct mp_host *h, struct mp_invocation *inv)
         return false;
     inv->stage = MP_DELAYED;
     mp_list_append(&h->careful.waiting, &inv->link);
-    next(h);
     return true;
 }
 
@@ -141,8 +139,6 @@ void mp_careful_ended(struct mp_host *h, struct mp_invocation *inv)
         return;
     mp_commit_wait_not(&h->careful.named);
     h->careful.current = NULL;
-    if (h->careful.on && !h->closing && h->loaded)
-        next(h);
 }
 
 static void on_noted(struct mp_commit_wait *w, int rc)

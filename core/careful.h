@@ -44,6 +44,8 @@ void mp_careful_open(struct mp_host *h);
 bool mp_careful_takes(struct mp_host *h, struct mp_invocation *inv);
 /* It has ended. */
 void mp_careful_ended(struct mp_host *h, struct mp_invocation *inv);
+/* Once a loop turn: the next one may begin. */
+void mp_careful_turn(struct mp_host *h);
 /* Each second. */
 void mp_careful_tick(struct mp_host *h);
 /* The host stops well, or has begun anew (reset). */

@@ -122,6 +122,10 @@ static void *serve(void *arg)
         case MP_COMMIT_OPEN:
             db = open_db(c);
             break;
+        case MP_COMMIT_REOPEN:
+            mp_db_close(db);
+            db = open_db(c);
+            break;
         case MP_COMMIT_WRITE:
             db = write_batch(c, db);
             break;
@@ -307,6 +311,15 @@ static void try_again(struct mp_commit *c)
     c->open_at_ms = uv_now(c->loop) + c->backoff_ms;
     c->free_bytes = free_bytes(c);
     uv_timer_start(&c->again, on_again, LOOK_MS, LOOK_MS);
+}
+
+void mp_commit_reopen(struct mp_commit *c)
+{
+    MP_ASSERT(!c->running && !c->writing);
+    if (!c->is_open)
+        return; /* it is about to be opened anyway */
+    c->is_open = false;
+    order(c, MP_COMMIT_REOPEN);
 }
 
 static bool set_failure(struct mp_commit *c, const char *text)

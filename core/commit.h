@@ -65,6 +65,7 @@ struct mp_commit_user {
 enum mp_commit_order {
     MP_COMMIT_NOTHING,
     MP_COMMIT_OPEN,
+    MP_COMMIT_REOPEN,
     MP_COMMIT_WRITE,
     MP_COMMIT_END
 };
@@ -113,6 +114,10 @@ void mp_commit_open(struct mp_commit *c, uv_loop_t *loop, const char *data,
                     const struct mp_commit_user *user);
 /* The mirrors are loaded: transactions may leave. */
 void mp_commit_go(struct mp_commit *c);
+/* What was read before mp_commit_go makes no sense: the writer closes the
+ * database and opens it again, looking at it closely; `opened` or `unable`
+ * follows. */
+void mp_commit_reopen(struct mp_commit *c);
 /*
  * Commits what gathers if it can, and ends the writer.  Blocks for that, for
  * a few seconds at most.  Waiters of what becomes durable meanwhile are
@@ -128,6 +133,12 @@ static inline bool mp_commit_is_durable(const struct mp_commit *c,
 {
     return ticket <= c->durable &&
            (ticket <= c->lost_from || ticket > c->lost_to);
+}
+
+/* Bytes that are recorded for the gathering transaction. */
+static inline size_t mp_commit_gathered(const struct mp_commit *c)
+{
+    return c->batch[c->gathering].ops.len;
 }
 
 /* To record an operation directly.  Wants the transaction. */

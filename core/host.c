@@ -12,12 +12,15 @@
 
 #include "core/base/clock.h"
 #include "core/base/crash.h"
+#include "core/base/hash.h"
 #include "core/host_impl.h"
 #include "core/log.h"
 
 #define HOLD_AGAIN_US (5 * MP_MS)
 /* How long until an actor that could not be read is tried again. */
 #define READ_AGAIN_US MP_SECOND
+/* Bytes that are gathered while a slow disk syncs, before inputs pause. */
+enum { GATHERED_MAX = 8 << 20 };
 
 /* ---- holding and letting go ---- */
 
@@ -42,7 +45,7 @@ void mp_invocation_let_go(struct mp_invocation *inv)
 
 void mp_invocation_note(struct mp_invocation *inv)
 {
-    if (!inv->holds_ack || !inv->input->note)
+    if (!inv->holds_ack || !inv->input->note || !mp_host_of(inv)->loaded)
         return;
     inv->noted = true;
     inv->input->note(inv->input,
@@ -110,6 +113,8 @@ void mp_invocation_end(struct mp_invocation *inv)
         mp_alarm_unref(inv->alarm);
     if (inv->in_memory)
         inv->slot->n_parked--;
+    if (inv->stage == MP_READING)
+        inv->slot->n_reading--;
     h->open--;
     mp_list_unlink(&inv->all);
     mp_list_unlink(&inv->unsaved);
@@ -179,6 +184,14 @@ void mp_invocation_refuse(struct mp_invocation *inv, enum mp_dead why,
     mp_host_bury(inv, why, &out);
 }
 
+void mp_invocation_take_out(struct mp_invocation *inv)
+{
+    if (inv->stage == MP_QUEUED)
+        mp_sched_remove(&inv->slot->group->sched, inv);
+    mp_invocation_wake(inv);
+    mp_list_unlink(&inv->link); /* careful.c's list */
+}
+
 /* ---- parking ---- */
 
 static void on_parked(struct mp_commit_wait *w, int rc)
@@ -215,7 +228,7 @@ bool mp_invocation_park(struct mp_invocation *inv, enum mp_parked why,
         return park_in_memory(inv);
     if (inv->input->qos == 0 && inv->holds_ack)
         return park_in_memory(inv);
-    if (inv->row && inv->due_us == due_us)
+    if (inv->row && (inv->due_us == due_us || why == MP_PARKED_SLOW))
         return true; /* as it is */
     /* What is in a worker is past refusing, and there is little of that. */
     if (!inv->row && !in_work &&
@@ -294,7 +307,7 @@ static void on_hold(uv_timer_t *timer)
         if (inv->stage == MP_SENDING) {
             mp_invocation_park_outputs(inv);
         } else if (!mp_invocation_park(inv, MP_PARKED_SLOW, 0)) {
-            mp_sched_remove(&inv->slot->group->sched, inv);
+            mp_invocation_take_out(inv);
             mp_invocation_refuse(inv, MP_DEAD_FULL,
                                  "no room: limits.park_bytes or [store] queue "
                                  "is used up");
@@ -409,13 +422,16 @@ static void queue_input(struct mp_host *h, struct mp_invocation *inv)
     bool oldest = fn->overflow_oldest || !can_park;
 
     inv->stage = MP_QUEUED;
+    if (can_park && mp_queue_is_spilled(inv->slot->queue)) {
+        spill(h, inv); /* behind what waits on disk */
+        return;
+    }
     /* A lane of its own is bounded by its window and holds the broker back. */
     if (inv->input->lane && inv->input->qos > 0) {
         mp_pool_add(&h->pool, inv);
         return;
     }
-    if (!oldest && (mp_queue_is_spilled(inv->slot->queue) ||
-                    !mp_sched_has_room(inv->slot, bytes))) {
+    if (!oldest && !mp_sched_has_room(inv->slot, bytes)) {
         spill(h, inv);
         return;
     }
@@ -533,14 +549,35 @@ static void not_now(struct mp_invocation *inv)
     mp_breaker_forget(&inv->slot->breaker);
 }
 
+bool mp_invocation_sender(const struct mp_invocation *inv,
+                          char id[MP_SENDER_ID])
+{
+    static const struct mp_hash_key plain = {UINT64_C(0x73656e6465722d69),
+                                             UINT64_C(0x642d6f6e2d746f70)};
+    struct mp_hasher hasher;
+    struct mp_hash hash;
+
+    if (!inv->trigger || !inv->trigger->dedupe_us || !inv->input->given_id)
+        return false;
+    mp_hasher_init(&hasher, &plain);
+    mp_hasher_add(&hasher, inv->input->topic);
+    mp_hasher_add(&hasher, inv->key);
+    mp_hasher_add(&hasher, inv->input->id);
+    hash = mp_hasher_end(&hasher);
+    memcpy(id, &hash, MP_SENDER_ID);
+    return true;
+}
+
 /* What the sender gave this id was applied already. */
 static bool skip_repeat(struct mp_host *h, struct mp_invocation *inv)
 {
+    char id[MP_SENDER_ID];
     uint64_t ticket, gone;
 
-    if (!inv->trigger || !inv->trigger->dedupe_us || !inv->input->given_id ||
+    if (!mp_invocation_sender(inv, id) ||
         !mp_seen_has(&h->seen, mp_slice_str(inv->slot->name),
-                     mp_slice_str(inv->trigger->name), inv->input->id, &ticket))
+                     mp_slice_str(inv->trigger->name), mp_slice(id, sizeof id),
+                     &ticket))
         return false;
     not_now(inv);
     mp_invocation_counters(inv)->skipped[MP_SKIP_DUPLICATE]++;
@@ -587,6 +624,7 @@ static void on_read(struct mp_state_wait *w, int rc)
 {
     struct mp_invocation *inv = mp_of(w, struct mp_invocation, reading);
 
+    inv->slot->n_reading--;
     if (rc)
         mp_invocation_delay(inv, READ_AGAIN_US);
     else
@@ -600,13 +638,16 @@ static bool take_actor(struct mp_host *h, struct mp_invocation *inv)
     if (inv->actor || !slot->live->fn->has_state)
         return true;
     inv->stage = MP_READING;
+    slot->n_reading++;
     inv->actor =
         mp_state_take(&h->states, slot->state, inv->key, &inv->reading);
-    if (inv->actor)
-        inv->stage = MP_RUNNING;
-    else
+    if (!inv->actor) {
         not_now(inv);
-    return inv->actor != NULL;
+        return false;
+    }
+    slot->n_reading--;
+    inv->stage = MP_RUNNING;
+    return true;
 }
 
 bool mp_host_on_start(void *arg, struct mp_invocation *inv, int64_t now_us)
@@ -692,11 +733,14 @@ static void bind_slots(struct mp_host *h)
 
 void mp_host_begin(struct mp_host *h)
 {
+    unsigned triggers;
+
     if (!h->loaded || !h->settled)
         return;
     bind_slots(h);
-    /* With nothing to take and nothing to send it need not connect. */
-    if (h->router.n_routes || h->outbox.messages || h->routed)
+    /* With nothing to run and nothing to send it need not connect. */
+    if (mp_catalog_live(&h->catalog, &triggers) || h->outbox.messages ||
+        h->routed)
         h->mqtt->route(h->mqtt_self, h->router.routes, h->router.n_routes);
     else
         return;
@@ -739,11 +783,52 @@ void mp_host_link(struct mp_host *h, bool up)
 
 /* ---- open, drain, close ---- */
 
+/*
+ * Is the database nearly as large as it may be?  The last sixteenth is for
+ * what makes room: rows that are dealt with, outputs that leave, a person.
+ */
+static bool is_nearly_full(struct mp_host *h)
+{
+    uint64_t max = h->config->store.max_size, used = h->commit.used;
+    bool full = used > max / 16 * (h->store_full ? 14 : 15);
+
+    if (full == h->store_full)
+        return full;
+    h->store_full = full;
+    mp_log(full ? MP_ERROR : MP_INFO, "store",
+           MP_FIELDS(MP_NUM("bytes", (int64_t)used),
+                     MP_NUM("max_size", (int64_t)max)),
+           "%s",
+           full ? "the database is nearly full: no input is taken; moonpool "
+                  "state rm, dlq drop and queue drop make room, or a larger "
+                  "[store] max_size"
+                : "the database has room again");
+    mp_why_set(&h->trouble, 0, "%s",
+               full ? "the database has nearly reached [store] max_size" : "");
+    return full;
+}
+
+/* No more input while the outbox or the database is full, or while the disk
+ * is so slow that much is gathered for the next transaction. */
+static void pause_or_not(struct mp_host *h)
+{
+    bool full = h->outbox.is_full && !h->config->store.outbox_full_oldest;
+    bool pause = full || (h->loaded && is_nearly_full(h)) ||
+                 mp_commit_gathered(&h->commit) > GATHERED_MAX;
+
+    if (pause == h->paused || !h->mqtt_self)
+        return;
+    h->paused = pause;
+    h->mqtt->pause(h->mqtt_self, pause);
+}
+
 /* Once a loop turn, after what is ready was handed out. */
 static void on_turn(uv_prepare_t *turn)
 {
     struct mp_host *h = turn->data;
 
+    mp_careful_turn(h);
+    pause_or_not(h);
     mp_commit_turn(&h->commit, mp_pool_is_busy(&h->pool));
 }
 
@@ -795,9 +880,7 @@ void mp_host_drain(struct mp_host *h)
             continue;
         if (inv->input->qos == 0 && !inv->row && !inv->alarm)
             continue;
-        if (inv->stage == MP_QUEUED)
-            mp_sched_remove(&inv->slot->group->sched, inv);
-        mp_invocation_wake(inv);
+        mp_invocation_take_out(inv);
         if (inv->row || inv->alarm)
             inv->stage = MP_ASIDE;
         else

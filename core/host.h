@@ -30,7 +30,7 @@ struct mp_told {
                  const char *why);
 };
 
-enum { MP_DIRECT_TOPICS = 256 };
+enum { MP_DIRECT_TOPICS = 4096 };
 
 struct mp_host {
     uv_loop_t *loop;
@@ -68,6 +68,9 @@ struct mp_host {
     struct mp_why trouble; /* why no input is taken; "": it is */
     uv_timer_t reload;
     unsigned ticks;
+    bool store_closed;
+    bool store_full; /* the database is nearly as large as it may be */
+    bool paused;     /* the transport was told to read no input */
     bool draining, closing;
     bool abandoned; /* an input is left to the broker: lanes stay unsettled */
     void (*on_settled)(void *arg, bool changed); /* a scan is settled */

@@ -23,6 +23,14 @@
 #include "core/host_impl.h"
 #include "core/log.h"
 
+#define ROOM_AGAIN_US MP_SECOND
+/* No delay is longer: ten years, so that sums of times stay numbers. */
+#define FAR_US (INT64_C(3650) * 24 * 3600 * MP_SECOND)
+enum {
+    SEND_COST = 512,   /* of a row beside its payload */
+    CREDITS_MAX = 1000 /* effects within which a deletion is made good */
+};
+
 /* A dead letter as JSON: a payload, in base64 at worst, and a traceback. */
 enum { FAILURE_MAX = 1 << 20 };
 
@@ -36,12 +44,32 @@ struct sum {
     bool behind;         /* an output must go behind others of its topic */
 };
 
+/* Does one before it change the same value?  (The worker merges them; one
+ * that does not may not pay for new values with what it deleted already.) */
+static bool is_again(const struct mp_outcome *out, uint32_t n,
+                     struct mp_slice name)
+{
+    struct mp_reader r = mp_reader(out->effects);
+    struct mp_pair pairs[MP_PAIRS_MAX];
+    struct mp_effect e;
+
+    if (n > CREDITS_MAX)
+        return true;
+    for (uint32_t i = 0; i < n; i++) {
+        MP_ASSERT(mp_read_effect(&r, &e, pairs) == 0);
+        if (e.kind == MP_EFFECT_STATE && mp_slice_eq(e.name, name))
+            return true;
+    }
+    return false;
+}
+
 static void add_up(struct mp_host *h, struct mp_invocation *inv,
                    const struct mp_outcome *out, struct sum *sum)
 {
     struct mp_reader r = mp_reader(out->effects);
     struct mp_pair pairs[MP_PAIRS_MAX];
     struct mp_effect e;
+    int64_t bytes;
 
     for (uint32_t i = 0; i < out->n_effects; i++) {
         MP_ASSERT(mp_read_effect(&r, &e, pairs) == 0);
@@ -52,23 +80,27 @@ static void add_up(struct mp_host *h, struct mp_invocation *inv,
             break;
         case MP_EFFECT_SEND:
             sum->sends++;
-            sum->send_bytes += e.data.len + 512;
+            sum->send_bytes += e.data.len + SEND_COST;
             break;
         case MP_EFFECT_ALARM:
-            sum->state_bytes += mp_alarms_cost(&h->alarms, inv->slot->state,
-                                               e.has_key ? e.key : inv->key, &e,
-                                               inv->params, inv->n_params);
+            bytes = mp_alarms_cost(&h->alarms, inv->slot->state,
+                                   e.has_key ? e.key : inv->key, &e,
+                                   inv->params, inv->n_params);
+            if (bytes > 0)
+                sum->state_bytes += bytes;
             break;
         default:
-            sum->state_bytes += mp_state_cost(&h->states, inv->actor, &e);
+            bytes = mp_state_cost(&h->states, inv->actor, &e);
+            if (bytes > 0 || !is_again(out, i, e.name))
+                sum->state_bytes += bytes;
             break;
         }
     }
 }
 
 /* NULL: there is room for all of it; else what is used up. */
-static const char *no_room(struct mp_host *h, struct mp_invocation *inv,
-                           const struct sum *sum, char text[160])
+static const char *no_room(struct mp_invocation *inv, const struct sum *sum,
+                           char text[160])
 {
     const struct mp_state_fn *state = inv->slot->state;
     uint64_t quota = state->quota;
@@ -82,9 +114,37 @@ static const char *no_room(struct mp_host *h, struct mp_invocation *inv,
                  (unsigned long long)quota, (unsigned long long)state->bytes);
         return text;
     }
-    if (sum->sends && h->queue.bytes + sum->send_bytes > h->queue.max_bytes)
-        return "send: the durable queue is full ([store] queue)";
     return NULL;
+}
+
+/*
+ * Sends for which the durable queue has no room wait, and with them the event
+ * that makes them: it runs again later, and that is no attempt of its own.  A
+ * quarter of the queue stays for inputs: a flood of sends takes nobody's
+ * parking.
+ */
+static bool must_wait(struct mp_host *h, const struct sum *sum)
+{
+    return sum->sends &&
+           h->queue.bytes + sum->send_bytes > h->queue.max_bytes / 4 * 3;
+}
+
+static void wait_for_room(struct mp_host *h, struct mp_invocation *inv)
+{
+    mp_invocation_leave_actor(inv);
+    mp_breaker_forget(&inv->slot->breaker);
+    inv->stage = MP_DELAYED;
+    mp_fnlog(inv->slot, inv->version->fn, inv->trigger, MP_WARN,
+             MP_FIELDS(MP_TEXT("event", inv->input->id),
+                       MP_NUM("queue_bytes", (int64_t)h->queue.bytes)),
+             "its sends find no room in the durable queue ([store] queue); it "
+             "is run again when there is some");
+    if (h->draining && (inv->row || inv->alarm))
+        inv->stage = MP_ASIDE;
+    else if (h->draining && inv->holds_ack && inv->input->qos > 0)
+        mp_invocation_lose(inv);
+    else
+        mp_invocation_delay(inv, ROOM_AGAIN_US);
 }
 
 static void send_effect(struct mp_host *h, struct mp_invocation *inv,
@@ -107,13 +167,18 @@ static void send_effect(struct mp_host *h, struct mp_invocation *inv,
         .has_key = e->has_key || inv->has_key,
         .traceparent = inv->input->traceparent,
     };
+    int64_t delay_us = e->delay_us < FAR_US ? e->delay_us : FAR_US;
     uint64_t ticket;
 
+    if (!mp_host_slot(h, e->name))
+        mp_fnlog(inv->slot, inv->version->fn, inv->trigger, MP_WARN,
+                 MP_FIELDS(MP_TEXT("to", e->name)),
+                 "there is no function of that name: what it is sent waits");
     if (e->format == MP_FORMAT_JSON)
         event.datacontenttype = MP_S("application/json");
     inv->slot->metrics.sends++;
-    (void)mp_host_send(h, e->name, &event, "send", e->delay_us,
-                       e->delay_us ? 0 : inv->hops + 1, NULL, &ticket);
+    (void)mp_host_send(h, e->name, &event, "send", delay_us,
+                       delay_us ? 0 : inv->hops + 1, NULL, &ticket);
 }
 
 /* True: something has to be written. */
@@ -205,12 +270,17 @@ static void on_output_done(struct mp_output *o, unsigned reason,
     mp_host_count_direct(h, o, -1);
     if (reason) {
         mp_host_refused(h, mp_slice_str(slot->name), o, reason, why);
-        mp_invocation_note(inv);
+        inv->refused = true;
     }
     mp_output_free(o);
-    if (mp_list_empty(&inv->outputs))
-        mp_invocation_end_with(inv, reason ? mp_commit_ticket(&h->commit)
-                                           : h->commit.durable);
+    if (!mp_list_empty(&inv->outputs))
+        return;
+    if (!inv->refused || !h->loaded) {
+        mp_invocation_end(inv);
+        return;
+    }
+    mp_invocation_note(inv); /* with the dead letter */
+    mp_invocation_end_with(inv, mp_commit_ticket(&h->commit));
 }
 
 static void publish_now(void *arg, struct mp_invocation *inv,
@@ -250,15 +320,17 @@ static void succeed(struct mp_host *h, struct mp_invocation *inv,
     /* Nobody else has the event: its outputs must be as safe as its end. */
     bool ours = inv->row || inv->alarm || inv->noted;
     bool dirty = apply(h, inv, out);
+    char id[MP_SENDER_ID];
     uint64_t ticket = 0;
 
     count_ok(inv);
     tell(inv, out);
     dirty |= mp_invocation_forget_source(inv) != 0;
-    if (inv->trigger && inv->trigger->dedupe_us && inv->input->given_id)
-        dirty |= mp_seen_add(&h->seen, mp_slice_str(slot->name),
-                             mp_slice_str(inv->trigger->name), inv->input->id,
-                             inv->trigger->dedupe_us) != 0;
+    if (mp_invocation_sender(inv, id))
+        dirty |=
+            mp_seen_add(&h->seen, mp_slice_str(slot->name),
+                        mp_slice_str(inv->trigger->name),
+                        mp_slice(id, sizeof id), inv->trigger->dedupe_us) != 0;
     if (sum->publishes && (dirty || read || sum->behind || ours)) {
         mp_outputs_make(inv, out, into_outbox, h);
         dirty = true;
@@ -279,6 +351,24 @@ static void succeed(struct mp_host *h, struct mp_invocation *inv,
     mp_outputs_make(inv, out, publish_now, h);
 }
 
+/* The same id ran beside it, and was first: nothing of this one counts. */
+static bool is_repeat(struct mp_host *h, struct mp_invocation *inv)
+{
+    char id[MP_SENDER_ID];
+    uint64_t ticket, gone;
+
+    if (!mp_invocation_sender(inv, id) ||
+        !mp_seen_has(&h->seen, mp_slice_str(inv->slot->name),
+                     mp_slice_str(inv->trigger->name), mp_slice(id, sizeof id),
+                     &ticket))
+        return false;
+    mp_invocation_counters(inv)->skipped[MP_SKIP_DUPLICATE]++;
+    mp_breaker_ok(&inv->slot->breaker);
+    gone = mp_invocation_forget_source(inv);
+    mp_invocation_end_with(inv, gone ? gone : ticket);
+    return true;
+}
+
 /* ---- not ok ---- */
 
 static int64_t backoff_us(const struct mp_invocation *inv,
@@ -288,7 +378,7 @@ static int64_t backoff_us(const struct mp_invocation *inv,
     int64_t us = fn->backoff_us;
 
     if (out->did & MP_DID_RETRY && out->retry_after_us >= 0)
-        return out->retry_after_us;
+        return out->retry_after_us < FAR_US ? out->retry_after_us : FAR_US;
     for (uint32_t i = 1; i < inv->attempt && us < fn->max_backoff_us; i++)
         us *= 2;
     if (us > fn->max_backoff_us)
@@ -426,7 +516,7 @@ static struct mp_output *failure_output(const char *topic,
 }
 
 static void send_failure(struct mp_host *h, const char *function,
-                         const struct mp_letter *letter)
+                         const struct mp_letter *letter, uint32_t hops)
 {
     struct mp_event event = {
         .type = MP_EVENT_SEND,
@@ -445,8 +535,10 @@ static void send_failure(struct mp_host *h, const char *function,
     describe(&text, letter);
     event.data = mp_buf_bytes(&text);
     /* A hop: two functions may name each other. */
-    if (!text.full)
-        (void)mp_host_send(h, mp_slice_str(function), &event, "send", 0, 1,
+    if (!text.full &&
+        mp_queue_has_room(&h->queue, mp_queue_fn(&h->queue, letter->fn),
+                          text.len, 0))
+        (void)mp_host_send(h, mp_slice_str(function), &event, "send", 0, hops,
                            NULL, &ticket);
     mp_buf_fini(&text);
 }
@@ -492,6 +584,7 @@ void mp_host_bury(struct mp_invocation *inv, enum mp_dead why,
     };
     struct mp_output *failure = NULL;
     bool ours = inv->row || inv->alarm || inv->noted, dirty;
+    uint64_t ticket = 0;
     int64_t id = 0;
 
     mp_invocation_event(inv, &event);
@@ -502,7 +595,8 @@ void mp_host_bury(struct mp_invocation *inv, enum mp_dead why,
     if (fn->on_failure && strncmp(fn->on_failure, "topic:", 6) == 0) {
         failure = failure_output(fn->on_failure + 6, &letter);
     } else if (fn->on_failure) {
-        send_failure(h, fn->on_failure + strlen("function:"), &letter);
+        send_failure(h, fn->on_failure + strlen("function:"), &letter,
+                     inv->hops + 1);
         dirty = true;
     }
     if (failure &&
@@ -513,8 +607,12 @@ void mp_host_bury(struct mp_invocation *inv, enum mp_dead why,
     }
     if (dirty)
         mp_invocation_note(inv);
+    if (dirty)
+        ticket = mp_commit_ticket(&h->commit);
+    else if (inv->actor) /* it failed of what it read, maybe */
+        ticket = mp_state_ticket(inv->actor);
     if (!failure) {
-        mp_invocation_end_with(inv, dirty ? mp_commit_ticket(&h->commit) : 0);
+        mp_invocation_end_with(inv, ticket);
         return;
     }
     mp_invocation_leave_actor(inv);
@@ -557,7 +655,8 @@ void mp_host_refused(void *arg, struct mp_slice fn, const struct mp_output *o,
     };
     int64_t id = 0;
 
-    (void)mp_dead_add(&h->dead, &letter, &id);
+    if (h->loaded)
+        (void)mp_dead_add(&h->dead, &letter, &id);
     if (!slot)
         return;
     slot->metrics.dead[MP_DEAD_OUTPUT]++;
@@ -601,13 +700,20 @@ int mp_host_on_done(void *arg, struct mp_invocation *inv,
     if (mp_fnlog_check(inv->version->fn, out->n_logs, out->logs))
         return MP_EPARSE;
     mp_sched_stopped(&slot->group->sched, inv);
+    mp_state_ask_not(&inv->asking); /* its time was up while it waited */
     MP_CRASH_POINT("host.done");
     if (out->n_logs || out->logs_cut)
         mp_fnlog_lines(slot, inv->version->fn, inv->trigger, &inv->input->id,
                        out->n_logs, out->logs, out->logs_cut);
+    if (out->kind == MP_OUT_OK && is_repeat(h, inv))
+        return 0;
     if (out->kind == MP_OUT_OK && out->n_effects) {
         add_up(h, inv, out, &sum);
-        used_up = no_room(h, inv, &sum, text);
+        if (must_wait(h, &sum)) {
+            wait_for_room(h, inv);
+            return 0;
+        }
+        used_up = no_room(inv, &sum, text);
         if (used_up) {
             full.kind = MP_OUT_ERROR;
             full.error = mp_slice_str(used_up);

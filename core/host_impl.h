@@ -43,6 +43,14 @@ void mp_invocation_let_go(struct mp_invocation *inv);
 void mp_invocation_note(struct mp_invocation *inv);
 /* End it when the ticket is durable. */
 void mp_invocation_end_with(struct mp_invocation *inv, uint64_t ticket);
+/*
+ * Does its trigger want the sender's id remembered, and which is it?  Two
+ * senders may count from 1: what is remembered is the id on its topic (or of
+ * its actor).  false: no.
+ */
+enum { MP_SENDER_ID = 16 };
+bool mp_invocation_sender(const struct mp_invocation *inv,
+                          char id[MP_SENDER_ID]);
 /* Its row or alarm goes with the gathering transaction.  0: there is none. */
 uint64_t mp_invocation_forget_source(struct mp_invocation *inv);
 struct mp_trigger_metrics *mp_invocation_counters(struct mp_invocation *inv);
@@ -55,6 +63,8 @@ void mp_invocation_refuse(struct mp_invocation *inv, enum mp_dead why,
  */
 bool mp_invocation_park(struct mp_invocation *inv, enum mp_parked why,
                         int64_t due_us);
+/* QUEUED or DELAYED: it is queued nowhere any more. */
+void mp_invocation_take_out(struct mp_invocation *inv);
 /* Done, but the broker has not confirmed its outputs: the outbox has them. */
 void mp_invocation_park_outputs(struct mp_invocation *inv);
 /* Into the pool, or parked or refused when there is no room. */
@@ -90,7 +100,7 @@ void mp_host_on_found(void *arg, struct mp_slot *slot,
                       const struct mp_row *row);
 unsigned mp_host_room(void *arg, struct mp_slot *slot);
 bool mp_host_on_alarm(void *arg, struct mp_alarm *alarm);
-/* mp_host_enqueue, with the number of sends behind it. */
+/* mp_host_enqueue, with the number of sends behind it; room was checked. */
 int64_t mp_host_send(struct mp_host *h, struct mp_slice fn,
                      const struct mp_event *event, const char *reason,
                      int64_t delay_us, uint32_t hops, struct mp_told *t,

@@ -39,6 +39,7 @@ static struct mp_input *input_of(struct mp_host *h,
         .type = event->type,
         .qos = event->qos,
         .retained = event->retained,
+        .given_id = event->given_id,
         .has_expiry = event->has_expiry,
         .expiry_s = event->expiry_s,
         .received_us = received_us(h, event->time_us),
@@ -150,7 +151,7 @@ unsigned mp_host_room(void *arg, struct mp_slot *slot)
     const struct mp_host *h = arg;
     const struct mp_function *fn;
 
-    if (!slot->live || h->draining)
+    if (!slot->live || h->draining || h->paused)
         return 0;
     fn = slot->live->fn;
     if (slot->n_waiting >= fn->queue || slot->waiting_bytes >= fn->queue_bytes)
@@ -203,7 +204,7 @@ bool mp_host_on_alarm(void *arg, struct mp_alarm *a)
     };
     struct mp_invocation *inv;
 
-    if (!slot || !slot->live || h->draining ||
+    if (!slot || !slot->live || h->draining || h->paused ||
         !mp_sched_has_room(slot, sizeof *inv + a->data.len))
         return false;
     event.has_key = slot->live->fn->state_key && a->key.len > 0;
@@ -234,8 +235,6 @@ int64_t mp_host_send(struct mp_host *h, struct mp_slice fn,
     struct mp_invocation *inv = NULL;
     int64_t id;
 
-    if (!mp_queue_has_room(&h->queue, f, bytes, 0))
-        return MP_EFULL;
     if (slot && slot->live && !slot->live->fn->state_key &&
         event->type == MP_EVENT_SEND)
         own.has_key = false;
@@ -275,6 +274,10 @@ int64_t mp_host_enqueue(struct mp_host *h, struct mp_slice fn,
                         const struct mp_event *event, const char *reason,
                         int64_t delay_us, struct mp_told *t, uint64_t *ticket)
 {
+    if (h->paused ||
+        !mp_queue_has_room(&h->queue, mp_queue_fn(&h->queue, fn),
+                           sizeof(struct mp_invocation) + event->data.len, 0))
+        return MP_EFULL;
     return mp_host_send(h, fn, event, reason, delay_us, 0, t, ticket);
 }
 
@@ -300,9 +303,7 @@ unsigned mp_host_drop_rows(struct mp_host *h, struct mp_slice fn, int64_t id,
 
         if (!is_meant(inv, fn, id))
             continue;
-        if (inv->stage == MP_QUEUED)
-            mp_sched_remove(&inv->slot->group->sched, inv);
-        mp_invocation_wake(inv);
+        mp_invocation_take_out(inv);
         mp_invocation_end_with(inv, mp_invocation_forget_source(inv));
         n++;
     }

@@ -77,9 +77,12 @@ void mp_host_keep(struct mp_host *h, const char *name, struct mp_slice bytes,
                   struct mp_commit_wait *w,
                   void (*done)(struct mp_commit_wait *w, int rc))
 {
-    struct mp_batch *b = mp_commit_batch(&h->commit);
+    struct mp_batch *b;
 
+    if (h->store_closed)
+        return;
     remember(h, name, bytes);
+    b = mp_commit_batch(&h->commit);
     mp_batch_share(b, NULL);
     mp_batch_op(b, bytes.ptr ? MP_SQL_KEPT_PUT : MP_SQL_KEPT_DELETE);
     mp_batch_text(b, mp_slice_str(name));
@@ -197,9 +200,13 @@ static void reset_mirrors(struct mp_host *h)
 
 static void load_start(struct mp_host *h);
 
+/* The writer looks whether the database is damaged, and `opened` leads here
+ * again. */
 static void load_again(uv_timer_t *timer)
 {
-    load_start(timer->data);
+    struct mp_host *h = timer->data;
+
+    mp_commit_reopen(&h->commit);
 }
 
 /* The first time: where the timeline begins, and the transport. */
@@ -227,8 +234,11 @@ static void load_done(struct mp_read *r, int rc, const struct mp_why *why)
     if (h->closing)
         return;
     if (rc) {
-        mp_log(MP_ERROR, "store", NULL, "the database can't be read: %s",
-               why->text);
+        if (strcmp(h->trouble.text, why->text) != 0)
+            mp_log(MP_ERROR, "store", NULL,
+                   "the database can't be read: %s; it is looked at again "
+                   "each second",
+                   why->text);
         h->trouble = *why;
         reset_mirrors(h);
         uv_timer_start(&h->reload, load_again, LOAD_AGAIN_MS, 0);
@@ -350,7 +360,8 @@ static void on_seal(void *arg, struct mp_batch *batch)
     mp_queue_seal(&h->queue, batch);
     mp_records_seal(&h->records, batch);
     mp_seen_seal(&h->seen, batch);
-    note_clock(h, batch);
+    if (batch->n) /* what came and went leaves no byte */
+        note_clock(h, batch);
 }
 
 const char *mp_host_trouble(const struct mp_host *h)
@@ -377,8 +388,6 @@ static void on_outbox_full(void *arg, bool full)
            full ? "the outbox is full ([store] outbox): no more input is taken "
                   "until the broker has some of it"
                 : "the outbox has room again");
-    if (!h->config->store.outbox_full_oldest && h->mqtt_self)
-        h->mqtt->pause(h->mqtt_self, full);
 }
 
 /* ---- now and then ---- */
@@ -451,4 +460,5 @@ void mp_host_store_close(struct mp_host *h)
     }
     mp_reader_close(&h->reader); /* first: the WAL is folded in at the end */
     mp_commit_close(&h->commit);
+    h->store_closed = true;
 }

@@ -59,7 +59,8 @@ struct mp_slot {
     uint64_t waiting_bytes;
     unsigned n_parked;    /* parked in memory only (QoS 0), and not ended */
     unsigned n_running;   /* handed to a worker and not done */
-    unsigned n_suspended; /* of these, waiting instances */
+    unsigned n_reading;   /* whose actors' values are being read */
+    unsigned n_suspended; /* of n_running, waiting instances */
     bool waits;           /* its live version has been seen to wait */
     int64_t deficit_us;   /* what it may still use this round */
     int64_t cost_us;      /* moving average of a run */
@@ -112,6 +113,7 @@ struct mp_invocation {
     bool holds_ack; /* its input's acknowledgement waits for it */
     bool parked;    /* the host has taken the event over */
     bool in_memory; /* ... in memory only (QoS 0) */
+    bool refused;   /* SENDING: the broker refused one of its outputs */
     bool noted;     /* its input's record says that this function is done */
     bool behind;    /* QUEUED: another one has its order key */
     bool suspect;   /* a worker died of it, maybe: runs alone */

@@ -211,7 +211,9 @@ static const struct mp_key keys[] = {
      .example = "worker", FN(own_worker)},
 
     {"retry", "attempts", MP_T_NUMBER, .min = 1, .max = 1000, .def = "3",
-     .help = "runs in all, the first included", .example = "1", FN(attempts)},
+     .help = "runs in all, the first included, where another one may end "
+             "otherwise: it waited, read state or raised mp.retry",
+     .example = "1", FN(attempts)},
     {"retry", "backoff", MP_T_DURATION, .min = 1000, .def = "1s",
      .help = "before the second run; doubles, 20 % jitter", .example = "10s",
      FN(backoff_us)},

@@ -65,10 +65,9 @@ uint64_t mp_hist_quantile(const struct mp_hist *h, double q)
 
 const char *mp_drop_name(enum mp_drop drop)
 {
-    static const char *const names[MP_DROPS] = {"queue_full", "expired",
-                                                "too_large",  "no_match",
-                                                "no_key",     "bad_topic",
-                                                "store"};
+    static const char *const names[MP_DROPS] = {
+        "queue_full", "expired",   "too_large", "no_match",
+        "no_key",     "bad_topic", "store"};
 
     return names[drop];
 }

@@ -60,7 +60,7 @@ enum mp_dead {
     MP_DEAD_TIMEOUT,
     MP_DEAD_MEMORY,
     MP_DEAD_KILLED,
-    MP_DEAD_OUTPUT, /* the broker refused an output */
+    MP_DEAD_OUTPUT,  /* the broker refused an output */
     MP_DEAD_FULL,    /* past park_bytes or [store] queue */
     MP_DEAD_TRIGGER, /* its trigger is no more */
     MP_DEAD_CRASH,   /* the host died of it, again and again */
@@ -84,7 +84,7 @@ struct mp_fn_metrics {
     uint64_t parked[MP_PARKEDS], dead[MP_DEADS];
     uint64_t retries, outputs, output_bytes;
     uint64_t sends, flash; /* flash: bytes written for it */
-    int64_t last_ok_us; /* wall */
+    int64_t last_ok_us;    /* wall */
     struct mp_hist queue_wait, start_warm, start_cold, run;
 };
 
@@ -112,9 +112,9 @@ struct mp_metrics {
     bool mqtt_connected;
     uint64_t flash; /* bytes written for the host itself */
     bool clock_ok;
-    int64_t start_us;    /* wall */
+    int64_t start_us;      /* wall */
     struct mp_hist commit; /* left to durable */
-    struct mp_hist done; /* input received to settled; reset by live */
+    struct mp_hist done;   /* input received to settled; reset by live */
 };
 
 extern struct mp_metrics mp_metrics;

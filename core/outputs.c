@@ -48,6 +48,16 @@ static bool may_set_alarm(const struct mp_effect *e)
            (e->cancel || e->after_us >= 0 || e->at_us > 0);
 }
 
+/* As the worker's publish has it. */
+static bool properties_fit(const struct mp_effect *e)
+{
+    size_t bytes = 0;
+
+    for (uint32_t i = 0; i < e->n_properties; i++)
+        bytes += e->properties[i].name.len + e->properties[i].value.len;
+    return bytes <= MP_PROPERTIES_MAX;
+}
+
 static bool is_allowed(const struct mp_function *fn, struct mp_slice prefix,
                        const struct mp_effect *e)
 {
@@ -55,7 +65,7 @@ static bool is_allowed(const struct mp_function *fn, struct mp_slice prefix,
 
     switch (e->kind) {
     case MP_EFFECT_PUBLISH:
-        return mp_topic_check(e->topic, &why) == 0 &&
+        return mp_topic_check(e->topic, &why) == 0 && properties_fit(e) &&
                mp_function_may_publish(fn, e->topic, prefix);
     case MP_EFFECT_SEND:
         return mp_function_may_send(fn, e->name) && is_key(e);
@@ -73,14 +83,17 @@ int mp_outputs_check(const struct mp_function *fn, struct mp_slice prefix,
     struct mp_pair pairs[MP_PAIRS_MAX];
     struct mp_effect effect;
     uint64_t bytes = 0;
-    uint32_t outputs = 0;
+    uint32_t outputs = 0, changes = 0;
 
     for (uint32_t i = 0; i < out->n_effects; i++) {
         if (mp_read_effect(&r, &effect, pairs) ||
             !is_allowed(fn, prefix, &effect))
             return MP_EPARSE;
-        if (effect.kind == MP_EFFECT_STATE)
+        if (effect.kind == MP_EFFECT_STATE) {
+            if (++changes > MP_STATE_CHANGES_MAX)
+                return MP_EPARSE;
             continue;
+        }
         outputs++;
         bytes += effect.data.len;
     }

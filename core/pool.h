@@ -66,7 +66,7 @@ struct mp_pool {
     unsigned scale_max; /* invocations of functions that wait, at once */
     const char *node, *prefix;
     struct mp_states *states; /* whose values travel with a run */
-    uint64_t next_id; /* of runs and loads; only grows */
+    uint64_t next_id;         /* of runs and loads; only grows */
     uint32_t next_version;
     uv_prepare_t prepare; /* dispatches once a loop turn */
     uv_timer_t watch, retry;

@@ -170,9 +170,13 @@ void mp_process_flush(struct mp_process *p)
 {
     ssize_t sent;
 
-    MP_ASSERT(!p->out.full); /* dispatch stops long before */
     if (!p->poll || p->out.len == 0)
         return;
+    if (p->out.full) { /* it asks and asks, and reads no answer */
+        p->bad = true;
+        shutdown(p->worker.fd, SHUT_RDWR); /* reading tells */
+        return;
+    }
     sent = send(p->worker.fd, p->out.ptr + p->out_sent,
                 p->out.len - p->out_sent, MSG_NOSIGNAL);
     if (sent > 0)

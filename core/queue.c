@@ -203,7 +203,7 @@ static void free_ripe(struct mp_queue_fn *f, int64_t id)
 static void free_waiting(struct mp_queue_fn *f, int64_t id)
 {
     struct mp_due *d = &f->queue->later;
-    struct later **mine = mp_alloc((d->n + 1) * sizeof(*mine));
+    struct later **mine = mp_alloc((d->n + 1) * sizeof(struct later *));
     size_t n = 0;
 
     for (size_t i = 1; i <= d->n; i++) {
@@ -409,12 +409,7 @@ static void page_free(struct mp_queue_page *p)
 static void page_put(struct mp_queue_page *p, int64_t id, struct mp_query *q)
 {
     mp_put_u64(&p->rows, (uint64_t)id);
-    put_optional(&p->rows, mp_column_is_null(q, 1)
-                               ? (struct mp_slice){0}
-                               : mp_slice(mp_column_bytes(q, 1).len
-                                              ? mp_column_bytes(q, 1).ptr
-                                              : "",
-                                          mp_column_bytes(q, 1).len));
+    put_optional(&p->rows, mp_column_bytes(q, 1));
     mp_put_u64(&p->rows, (uint64_t)mp_column_int(q, 2));
     mp_put_u32(&p->rows, (uint32_t)mp_column_int(q, 3));
     mp_put_slice(&p->rows, mp_column_bytes(q, 4));

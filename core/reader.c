@@ -129,6 +129,11 @@ void mp_reader_reopen(struct mp_reader_thread *r)
 void mp_reader_do(struct mp_reader_thread *r, struct mp_read *job)
 {
     job->why.text[0] = '\0';
+    if (r->closed) { /* somebody was told of the last commit */
+        mp_why_set(&job->why, MP_EIO, "the database is closed");
+        job->done(job, MP_EIO, &job->why);
+        return;
+    }
     pthread_mutex_lock(&r->lock);
     mp_list_append(&r->todo, &job->link);
     pthread_cond_signal(&r->wake);
@@ -157,6 +162,7 @@ void mp_reader_close(struct mp_reader_thread *r)
     pthread_join(r->thread, NULL);
     call_finished(r);
     fail_all(r);
+    r->closed = true;
     uv_close((uv_handle_t *)&r->some_done, NULL);
     pthread_mutex_destroy(&r->lock);
     pthread_cond_destroy(&r->wake);

@@ -37,7 +37,7 @@ struct mp_reader_thread {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct mp_link todo, finished;
-    bool ending, reopen;
+    bool ending, reopen, closed;
     uv_async_t some_done;
 };
 

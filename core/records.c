@@ -17,7 +17,7 @@
 #include "core/base/wire.h"
 
 enum {
-    ENTRY_BYTES = 2 + 8 + 8,
+    ENTRY_BYTES = 4 + 8 + 8,
     /* The packet ids of a lane, for one function. */
     ROW_BYTES_MAX = 65536 * ENTRY_BYTES,
     ROWS_MIN = 64,
@@ -140,13 +140,12 @@ static struct mp_record_row *gathering(struct mp_records *r, const char *lane)
     return row_add(r, r->next_id++, mp_slice_str(lane));
 }
 
-int64_t mp_records_add(struct mp_records *r, const char *lane,
-                       uint16_t packet_id, uint64_t hash, uint64_t function)
+int64_t mp_records_add(struct mp_records *r, const char *lane, uint32_t id,
+                       uint64_t hash, uint64_t function)
 {
     struct mp_record_row *row = gathering(r, lane);
-    char id[2] = {(char)(packet_id & 0xff), (char)(packet_id >> 8)};
 
-    mp_buf_put(&row->entries, id, sizeof id);
+    mp_put_u32(&row->entries, id);
     mp_put_u64(&row->entries, hash);
     mp_put_u64(&row->entries, function);
     row->left++;
@@ -255,7 +254,7 @@ static uint64_t u64_at(const char *bytes)
 }
 
 void mp_records_take(struct mp_records *r, const char *lane,
-                     void (*each)(void *arg, uint16_t packet_id, uint64_t hash,
+                     void (*each)(void *arg, uint32_t id, uint64_t hash,
                                   uint64_t function, int64_t row),
                      void *arg)
 {
@@ -268,11 +267,11 @@ void mp_records_take(struct mp_records *r, const char *lane,
             continue;
         mp_buf_init(&r->rows[i].entries, ROW_BYTES_MAX);
         for (size_t at = 0; at < entries.len; at += ENTRY_BYTES) {
-            const unsigned char *e = (unsigned char *)entries.ptr + at;
+            uint32_t sequence;
 
-            each(arg, (uint16_t)(e[0] | e[1] << 8),
-                 u64_at(entries.ptr + at + 2), u64_at(entries.ptr + at + 10),
-                 id);
+            memcpy(&sequence, entries.ptr + at, sizeof sequence);
+            each(arg, sequence, u64_at(entries.ptr + at + 4),
+                 u64_at(entries.ptr + at + 12), id);
         }
         mp_buf_fini(&entries);
     }

@@ -3,7 +3,7 @@
  * redelivery.h.
  *
  * With every commit that writes anything for an input goes an entry: lane,
- * packet id, hash of topic and payload, and the function it was done for.
+ * sequence number, hash of topic and payload, and the function it was done for.
  * After a restart an input that is sent again (DUP, same session, same id
  * and hash) runs only for functions that have no entry.  When the broker has
  * proven that it saw the acknowledgement, the entry is let go.
@@ -11,7 +11,7 @@
  * Entries of one transaction and lane are one row, packed; a row is deleted
  * when its last entry was let go, lazily.
  *
- *   entry: packet id (u16), hash (u64), function (u64: mp_record_function)
+ *   entry: sequence (u32), hash (u64), function (u64: mp_record_function)
  *
  * Process  host only.   Thread  loop thread; mp_records_load in the reader's.
  * Memory   a record a row; entries are kept until their transaction leaves,
@@ -44,8 +44,8 @@ uint64_t mp_record_function(struct mp_slice name);
 
 /* Note that the function is done with that input, with the transaction that
  * gathers, which is wanted then.  Returns the row, for mp_records_let_go. */
-int64_t mp_records_add(struct mp_records *r, const char *lane,
-                       uint16_t packet_id, uint64_t hash, uint64_t function);
+int64_t mp_records_add(struct mp_records *r, const char *lane, uint32_t id,
+                       uint64_t hash, uint64_t function);
 /* One entry of that row is not needed any more. */
 void mp_records_let_go(struct mp_records *r, int64_t row);
 /* Another session: all entries of the lane go with the gathering
@@ -54,7 +54,7 @@ void mp_records_clear(struct mp_records *r, const char *lane);
 
 /* The entries that were loaded for a lane, in order; call it once. */
 void mp_records_take(struct mp_records *r, const char *lane,
-                     void (*each)(void *arg, uint16_t packet_id, uint64_t hash,
+                     void (*each)(void *arg, uint32_t id, uint64_t hash,
                                   uint64_t function, int64_t row),
                      void *arg);
 

@@ -1,5 +1,6 @@
 /*
- * redelivery.c - a hash table from packet id to what became of the message.
+ * redelivery.c - a hash table from sequence number to what became of the
+ * message.
  *
  * Linear probing; slots are taken out when the broker proves many of them at
  * once, and then the survivors move to a table of their size, or, when the
@@ -21,7 +22,7 @@ struct mp_taken {
     uint32_t serial;
     uint32_t flush; /* that writes its acknowledgement; 0: not settled here */
     uint32_t notes; /* chain of functions that are done; 0: none */
-    uint16_t id;    /* packet id; 0: the slot is free */
+    uint32_t id;    /* sequence number; 0: the slot is free */
     bool in_work : 1, here : 1;
     bool partly : 1; /* carried: runs for the functions that aren't done */
 };
@@ -56,13 +57,13 @@ void mp_redelivery_clear(struct mp_redelivery *r)
     r->serial = serial; /* tickets of old inputs must not meet new ones */
 }
 
-static uint32_t home_of(const struct mp_redelivery *r, uint16_t id)
+static uint32_t home_of(const struct mp_redelivery *r, uint32_t id)
 {
-    return (id * UINT32_C(40503)) & (r->cap - 1);
+    return (id * UINT32_C(2654435769) >> 8) & (r->cap - 1);
 }
 
 /* The slot of id, or the free one where it belongs. */
-static struct mp_taken *slot_of(const struct mp_redelivery *r, uint16_t id)
+static struct mp_taken *slot_of(const struct mp_redelivery *r, uint32_t id)
 {
     uint32_t at = home_of(r, id);
 
@@ -130,7 +131,7 @@ static void notes_let_go(struct mp_redelivery *r, struct mp_taken *t)
 
 /* ---- slots ---- */
 
-static struct mp_taken *insert(struct mp_redelivery *r, uint16_t id)
+static struct mp_taken *insert(struct mp_redelivery *r, uint32_t id)
 {
     struct mp_taken *t;
 
@@ -153,7 +154,7 @@ static struct mp_taken *insert(struct mp_redelivery *r, uint16_t id)
     return t;
 }
 
-static struct mp_taken *find(const struct mp_redelivery *r, uint16_t id)
+static struct mp_taken *find(const struct mp_redelivery *r, uint32_t id)
 {
     struct mp_taken *t = r->cap ? slot_of(r, id) : NULL;
 
@@ -164,9 +165,9 @@ static struct mp_taken *find(const struct mp_redelivery *r, uint16_t id)
 static struct mp_taken *find_ticket(const struct mp_redelivery *r,
                                     uint64_t ticket)
 {
-    struct mp_taken *t = find(r, (uint16_t)ticket);
+    struct mp_taken *t = find(r, (uint32_t)ticket);
 
-    return t && t->serial == (uint32_t)(ticket >> 16) ? t : NULL;
+    return t && t->serial == (uint32_t)(ticket >> 32) ? t : NULL;
 }
 
 /* Free one slot; what was pushed beyond it moves up. */
@@ -193,23 +194,41 @@ static bool is_flushed(const struct mp_redelivery *r, const struct mp_taken *t)
     return t->flush && t->flush < r->flush;
 }
 
-static void load_note(void *arg, uint16_t packet_id, uint64_t hash,
-                      uint64_t function, int64_t row)
+static void load_note(void *arg, uint32_t id, uint64_t hash, uint64_t function,
+                      int64_t row)
 {
     struct mp_redelivery *r = arg;
-    struct mp_taken *t = packet_id ? find(r, packet_id) : NULL;
+    struct mp_taken *t = id ? find(r, id) : NULL;
 
-    if (!packet_id || (t && notes_has(r, t, function) && t->hash == hash)) {
+    if (!id || (t && notes_has(r, t, function) && t->hash == hash)) {
         mp_records_let_go(r->records, row);
         return;
     }
     /* With another hash: the id was used again, and recorded again. */
     if (!t || t->hash != hash) {
-        t = insert(r, packet_id);
-        *t = (struct mp_taken){.hash = hash, .id = packet_id, .partly = true};
+        t = insert(r, id);
+        *t = (struct mp_taken){.hash = hash, .id = id, .partly = true};
         r->carried++;
     }
     notes_add(r, t, function, row);
+}
+
+bool mp_redelivery_has(const struct mp_redelivery *r, uint32_t id,
+                       uint64_t hash)
+{
+    const struct mp_taken *t = id ? find(r, id) : NULL;
+
+    return t && t->hash == hash;
+}
+
+uint32_t mp_redelivery_top(const struct mp_redelivery *r)
+{
+    uint32_t top = 0;
+
+    for (uint32_t i = 0; i < r->cap; i++)
+        if (r->slots[i].id > top)
+            top = r->slots[i].id;
+    return top;
 }
 
 void mp_redelivery_load(struct mp_redelivery *r)
@@ -223,7 +242,7 @@ static void begin(struct mp_redelivery *r, struct mp_taken *t, uint64_t *ticket)
     t->serial = ++r->serial;
     t->in_work = t->here = true;
     t->partly = false;
-    *ticket = (uint64_t)t->serial << 16 | t->id;
+    *ticket = (uint64_t)t->serial << 32 | t->id;
 }
 
 /* A carried slot's message came again. */
@@ -243,12 +262,12 @@ static enum mp_again came_again(struct mp_redelivery *r, struct mp_taken *t,
     return MP_AGAIN_SETTLED;
 }
 
-enum mp_again mp_redelivery_take(struct mp_redelivery *r, uint16_t packet_id,
+enum mp_again mp_redelivery_take(struct mp_redelivery *r, uint32_t id,
                                  uint64_t hash, bool dup, uint64_t *ticket)
 {
-    struct mp_taken *t = find(r, packet_id);
+    struct mp_taken *t = find(r, id);
 
-    MP_ASSERT(packet_id != 0);
+    MP_ASSERT(id != 0);
     *ticket = 0;
     if (t && t->hash == hash) {
         if (!t->here && dup)
@@ -259,8 +278,8 @@ enum mp_again mp_redelivery_take(struct mp_redelivery *r, uint16_t packet_id,
     }
     if (t && t->here && t->in_work)
         return MP_AGAIN_CLASH;
-    t = insert(r, packet_id);
-    *t = (struct mp_taken){.hash = hash, .id = packet_id};
+    t = insert(r, id);
+    *t = (struct mp_taken){.hash = hash, .id = id};
     begin(r, t, ticket);
     return MP_AGAIN_NO;
 }

@@ -66,8 +66,15 @@ void mp_redelivery_fini(struct mp_redelivery *r);
 /* Take over what was recorded for the lane before a restart; r is empty. */
 void mp_redelivery_load(struct mp_redelivery *r);
 
-/* A QoS 1 message came.  *ticket is for the calls below. */
-enum mp_again mp_redelivery_take(struct mp_redelivery *r, uint16_t packet_id,
+/* Is there a slot of that number and hash? */
+bool mp_redelivery_has(const struct mp_redelivery *r, uint32_t id,
+                       uint64_t hash);
+/* The highest sequence number it remembers; 0: none. */
+uint32_t mp_redelivery_top(const struct mp_redelivery *r);
+
+/* A QoS 1 message came; id: its sequence number (mp_session_sequence).  *ticket
+ * is for the calls below. */
+enum mp_again mp_redelivery_take(struct mp_redelivery *r, uint32_t id,
                                  uint64_t hash, bool dup, uint64_t *ticket);
 
 /* The functions that are done with the input of that ticket; *done is valid

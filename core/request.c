@@ -25,6 +25,7 @@ static const struct {
     {"GET", "v1/functions/F/state/V", MP_ASKED_STATE_GET},
     {"PUT", "v1/functions/F/state/V", MP_ASKED_STATE_PUT},
     {"DELETE", "v1/functions/F/state/V", MP_ASKED_STATE_DELETE},
+    {"DELETE", "v1/functions/F/state", MP_ASKED_STATE_CLEAR},
     {"POST", "v1/functions/F/send", MP_ASKED_SEND},
     {"GET", "v1/dead-letters", MP_ASKED_DEAD},
     {"DELETE", "v1/dead-letters", MP_ASKED_DEAD_DROP_ALL},
@@ -35,6 +36,7 @@ static const struct {
     {"GET", "v1/queue", MP_ASKED_QUEUE},
     {"DELETE", "v1/queue", MP_ASKED_QUEUE_DROP_ALL},
     {"DELETE", "v1/queue/I", MP_ASKED_QUEUE_DROP},
+    {"GET", "v1/alarms", MP_ASKED_ALARMS},
 };
 
 /* ---- words ---- */
@@ -195,7 +197,8 @@ static int take_option(struct mp_request *r, struct mp_slice name,
         r->wait = n;
     } else if (mp_slice_is(name, "after")) {
         r->after = value;
-        if (r->what == MP_ASKED_DEAD || r->what == MP_ASKED_QUEUE)
+        if (r->what == MP_ASKED_DEAD || r->what == MP_ASKED_QUEUE ||
+            r->what == MP_ASKED_ALARMS)
             rc = number(value, INT64_MAX, "after", &r->after_id, why);
     } else if (mp_slice_is(name, "limit")) {
         rc = number(value, MP_PAGE_MAX, "limit", &n, why);

@@ -10,6 +10,7 @@
  *   GET     /v1/functions/F/state/VALUE       ?key=
  *   PUT     /v1/functions/F/state/VALUE       ?key=     body: JSON
  *   DELETE  /v1/functions/F/state/VALUE       ?key=
+ *   DELETE  /v1/functions/F/state             ?key=     of one actor; else all
  *   POST    /v1/functions/F/send              ?key= &trigger= &wait=1
  *   GET     /v1/dead-letters                  ?function= &after= &limit=
  *   DELETE  /v1/dead-letters                  ?function=
@@ -20,6 +21,7 @@
  *   GET     /v1/queue                         ?function= &after= &limit=
  *   DELETE  /v1/queue                         ?function=
  *   DELETE  /v1/queue/ID
+ *   GET     /v1/alarms                        ?function= &after= &limit=
  *
  * Thread   any.
  * Memory   a request owns a copy of its words.
@@ -41,6 +43,7 @@ enum mp_asked {
     MP_ASKED_STATE_GET,
     MP_ASKED_STATE_PUT,
     MP_ASKED_STATE_DELETE,
+    MP_ASKED_STATE_CLEAR,
     MP_ASKED_SEND,
     MP_ASKED_DEAD,
     MP_ASKED_DEAD_DROP_ALL,
@@ -51,6 +54,7 @@ enum mp_asked {
     MP_ASKED_QUEUE,
     MP_ASKED_QUEUE_DROP_ALL,
     MP_ASKED_QUEUE_DROP,
+    MP_ASKED_ALARMS,
 };
 
 enum {
@@ -73,7 +77,7 @@ struct mp_request {
     struct mp_slice key;      /* ptr NULL: not given; the function's own */
     struct mp_slice prefix;   /* "": all */
     struct mp_slice after;    /* names: "" from the first */
-    int64_t after_id;         /* rows: 0 from the first */
+    int64_t after_id;         /* rows: 0 from the first; alarms: so many */
     int64_t id;
     struct mp_slice trigger; /* ptr NULL: none */
     bool wait;

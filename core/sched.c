@@ -246,7 +246,8 @@ static bool may_start(struct mp_slot *slot, int64_t now_us)
 
     if (!slot->live)
         return true; /* to be dropped */
-    return at_once < slot->live->fn->scale_max &&
+    return slot->n_reading < MP_READING_MAX &&
+           at_once < slot->live->fn->scale_max &&
            mp_breaker_may_start(&slot->breaker, now_us);
 }
 

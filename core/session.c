@@ -147,23 +147,43 @@ void mp_session_put(const struct mp_session *s, struct mp_buf *text)
     }
 }
 
-uint32_t mp_session_wraps(struct mp_session *s, uint16_t packet_id, bool dup,
-                          uint16_t *last, bool *changed)
+/* The number with that packet id that is nearest to another. */
+static uint32_t near(uint32_t to, uint16_t packet_id)
 {
     /* Distance on the circle of ids, as sequence numbers are compared. */
-    bool ahead = *last ? (int16_t)(packet_id - *last) > 0 : !dup;
-    uint32_t half = s->half;
+    int64_t n = (int64_t)to + (int16_t)(packet_id - (uint16_t)to);
 
-    *changed = false;
+    return n > 0 ? (uint32_t)n : packet_id;
+}
+
+/* Nothing but the half is known: what is sent again is not beyond it. */
+static uint32_t by_half(uint32_t half, uint16_t packet_id, bool dup)
+{
     if ((half & 1) != packet_id >> 15) {
-        if (ahead) {
-            half = ++s->half;
-            *changed = true;
-        } else if (half) {
+        if (!dup)
+            half++;
+        else if (half)
             half--;
-        }
     }
-    if (ahead || !*last)
-        *last = packet_id;
-    return half >> 1;
+    return half >> 1 << 16 | packet_id;
+}
+
+uint32_t mp_session_sequence(const struct mp_session *s, uint16_t packet_id,
+                             bool dup, uint32_t at, uint32_t top)
+{
+    if (at)
+        return near(at, packet_id);
+    if (top && top >> 15 >= s->half)
+        return near(top, packet_id);
+    return by_half(s->half, packet_id, dup);
+}
+
+bool mp_session_saw(struct mp_session *s, uint32_t sequence, uint32_t *at)
+{
+    if (!*at || sequence > *at)
+        *at = sequence;
+    if (sequence >> 15 <= s->half)
+        return false;
+    s->half = sequence >> 15;
+    return true;
 }

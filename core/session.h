@@ -31,6 +31,7 @@ struct mp_sub {
     uint32_t id;   /* subscription identifier; 0: none */
     int packet_id; /* of the (UN)SUBSCRIBE that is on its way; 0: none */
     bool leaving;  /* ... and it is an UNSUBSCRIBE */
+    bool refresh;  /* sure, and to be subscribed again all the same */
     bool fresh;    /* ... and all that is retained is wanted */
 };
 
@@ -53,13 +54,19 @@ void mp_session_put(const struct mp_session *s, struct mp_buf *text);
 void mp_session_renew(struct mp_session *s);
 
 /*
- * How often packet ids had wrapped when this one was given out.  A message
- * sent again may be from before the last wrap.  *changed: half grew, keep it
- * before anything taken after it is acknowledged.  last is the highest packet
- * id of this run of the program so far; 0: none.
+ * The number of a message in the order in which the broker gave ids out: how
+ * often they had wrapped (<< 16) and its packet id.  On one connection it is
+ * told by the message before it (at, 0: none yet): ids go up, and what is
+ * sent again comes in its old order.  The first one after a reconnect is told
+ * by the highest that is known (top, 0: none), or else by `half`; it may be a
+ * round of ids (1 << 16) away from that when the broker reads our
+ * acknowledgements late.
  */
-uint32_t mp_session_wraps(struct mp_session *s, uint16_t packet_id, bool dup,
-                          uint16_t *last, bool *changed);
+uint32_t mp_session_sequence(const struct mp_session *s, uint16_t packet_id,
+                             bool dup, uint32_t at, uint32_t top);
+/* It has that number.  True: half grew, keep it before anything taken after
+ * it is acknowledged. */
+bool mp_session_saw(struct mp_session *s, uint32_t sequence, uint32_t *at);
 
 struct mp_sub *mp_session_sub(struct mp_session *s, const char *filter);
 /* No subscription is sure any more. */

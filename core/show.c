@@ -8,6 +8,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/json.h"
+#include "core/base/text.h"
 #include "core/event_json.h"
 
 /* ---- members ---- */
@@ -415,7 +416,18 @@ static int show_letters(struct mp_db *db, const struct mp_request *r,
     return rc < 0 ? rc : 0;
 }
 
-static void put_row(struct mp_buf *b, struct mp_query *q, int64_t now_us)
+static bool is_there(struct mp_slice functions, struct mp_slice fn)
+{
+    struct mp_slice name;
+    bool found = !functions.ptr;
+
+    while (!found && mp_split(&functions, '\n', &name))
+        found = mp_slice_eq(name, fn);
+    return found;
+}
+
+static void put_row(struct mp_buf *b, struct mp_query *q, int64_t now_us,
+                    struct mp_slice functions)
 {
     struct mp_pair pairs[2 * MP_PAIRS_MAX];
     struct mp_event e;
@@ -426,6 +438,8 @@ static void put_row(struct mp_buf *b, struct mp_query *q, int64_t now_us)
     put_in(b, "due_in", mp_column_int(q, 3), now_us);
     put_int(b, "attempt", mp_column_int(q, 4));
     put_string(b, "reason", mp_column_bytes(q, 5));
+    if (!is_there(functions, mp_column_bytes(q, 1)))
+        put_string(b, "note", MP_S("no such function"));
     put_int(b, "bytes", mp_column_int(q, 6));
     if (event_of(mp_column_bytes(q, 7), &e, pairs))
         put_event_line(b, &e);
@@ -433,7 +447,8 @@ static void put_row(struct mp_buf *b, struct mp_query *q, int64_t now_us)
 }
 
 static int show_queue(struct mp_db *db, const struct mp_request *r,
-                      int64_t now_us, struct mp_buf *out, struct mp_why *why)
+                      int64_t now_us, struct mp_slice functions,
+                      struct mp_buf *out, struct mp_why *why)
 {
     struct mp_query *q = rows_begin(db, MP_SQL_QUEUE_LIST, r);
     struct list l = list_begin(out, "queue", r->limit);
@@ -442,15 +457,58 @@ static int show_queue(struct mp_db *db, const struct mp_request *r,
 
     while ((rc = mp_query_step(q, why)) == 1 && list_next(&l)) {
         last = mp_column_int(q, 0);
-        put_row(out, q, now_us);
+        put_row(out, q, now_us, functions);
     }
     mp_query_end(q);
     list_end_id(&l, last);
     return rc < 0 ? rc : 0;
 }
 
+/* Columns as MP_SQL_ALARM_ALL has them: due is of the timeline, or NULL and
+ * at of the wall clock. */
+static void put_alarm(struct mp_buf *b, struct mp_query *q, int64_t now_us)
+{
+    int64_t wall_us = mp_wall_us();
+    int64_t in_us = mp_column_is_null(q, 3) ? mp_column_int(q, 4) - wall_us
+                                            : mp_column_int(q, 3) - now_us;
+
+    put_text(b, "{");
+    put_string(b, "function", mp_column_bytes(q, 0));
+    put_string(b, "alarm", mp_column_bytes(q, 2));
+    put_string(b, "key", mp_column_bytes(q, 1));
+    put_time(b, "due", wall_us + in_us);
+    put_in(b, "due_in", wall_us + in_us, wall_us);
+    put_string(b, "reason", MP_S("alarm"));
+    put_text(b, "}");
+}
+
+/* They have no ids: a page begins behind so many. */
+static int show_alarms(struct mp_db *db, const struct mp_request *r,
+                       int64_t now_us, struct mp_buf *out, struct mp_why *why)
+{
+    struct mp_query *q = mp_query_begin(db, MP_SQL_ALARM_ALL);
+    struct list l = list_begin(out, "alarms", r->limit);
+    int64_t n = 0;
+    int rc;
+
+    while ((rc = mp_query_step(q, why)) == 1) {
+        if (r->function.ptr && !mp_slice_eq(r->function, mp_column_bytes(q, 0)))
+            continue;
+        if (n >= r->after_id) {
+            if (!list_next(&l))
+                break;
+            put_alarm(out, q, now_us);
+        }
+        n++;
+    }
+    mp_query_end(q);
+    list_end_id(&l, n);
+    return rc < 0 ? rc : 0;
+}
+
 int mp_show_rows(struct mp_db *db, const struct mp_request *r, int64_t now_us,
-                 struct mp_buf *out, struct mp_why *why)
+                 struct mp_slice functions, struct mp_buf *out,
+                 struct mp_why *why)
 {
     int rc;
 
@@ -471,7 +529,10 @@ int mp_show_rows(struct mp_db *db, const struct mp_request *r, int64_t now_us,
         rc = show_letter(db, r, out, why);
         break;
     case MP_ASKED_QUEUE:
-        rc = show_queue(db, r, now_us, out, why);
+        rc = show_queue(db, r, now_us, functions, out, why);
+        break;
+    case MP_ASKED_ALARMS:
+        rc = show_alarms(db, r, now_us, out, why);
         break;
     default:
         mp_bug(__FILE__, __LINE__, "not a request that reads");

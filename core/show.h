@@ -24,11 +24,12 @@ enum { MP_SHOWN_MAX = 64 << 20 };
 
 /*
  * Answer a request that only reads: MP_ASKED_ACTORS, STATE, STATE_GET, DEAD,
- * DEAD_GET, QUEUE.  now_us: the timeline.
+ * DEAD_GET, QUEUE, ALARMS.  now_us: the timeline.  functions: the names that
+ * there are, a line each; ptr NULL: that isn't known.
  */
 MP_MUST int mp_show_rows(struct mp_db *db, const struct mp_request *r,
-                         int64_t now_us, struct mp_buf *out,
-                         struct mp_why *why);
+                         int64_t now_us, struct mp_slice functions,
+                         struct mp_buf *out, struct mp_why *why);
 
 /* The same of what core/state.h has answered (its names are actors, values,
  * or the one value that was asked for). */

@@ -614,6 +614,18 @@ int mp_db_open(struct mp_db **db, const char *data, uint64_t max_size,
     return rc;
 }
 
+int mp_db_open_whole(struct mp_db **db, const char *data, uint64_t max_size,
+                     struct mp_why *why)
+{
+    struct mp_db_opened opened = {0};
+    int rc = make_and_open(db, data, max_size, &opened, why);
+
+    if (rc != DAMAGED)
+        return rc;
+    mp_why_wrap(why, "the database is damaged");
+    return MP_EIO;
+}
+
 static int open_reader(struct mp_db *db, struct mp_why *why)
 {
     int rc;

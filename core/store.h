@@ -53,6 +53,9 @@ struct mp_db_opened {
  */
 MP_MUST int mp_db_open(struct mp_db **db, const char *data, uint64_t max_size,
                        struct mp_db_opened *opened, struct mp_why *why);
+/* As that, but a damaged file is an error, and stays as it is. */
+MP_MUST int mp_db_open_whole(struct mp_db **db, const char *data,
+                             uint64_t max_size, struct mp_why *why);
 /* Open for reading, after a mp_db_open succeeded. */
 MP_MUST int mp_db_open_reader(struct mp_db **db, const char *data,
                               struct mp_why *why);

@@ -9,7 +9,7 @@
 enum {
     /* Far past what gathers while one transaction is on its way: events in
      * work are bounded, and so is what each may write. */
-    BATCH_MAX = 64 << 20,
+    BATCH_MAX = 1 << 30, /* inputs pause long before */
     /* A rare large one does not hold its memory for ever. */
     BATCH_KEEP = 1 << 20,
     SHARES_MIN = 16,

@@ -50,12 +50,12 @@ struct mp_input {
     bool given_id; /* id is the sender's, not ours */
     bool has_expiry;
     uint32_t expiry_s;
-    int64_t received_us; /* monotonic */
-    int64_t time_us;     /* wall */
+    int64_t received_us;  /* monotonic */
+    int64_t time_us;      /* wall */
     int64_t scheduled_us; /* timers, alarms: when it was due; 0: none */
     struct mp_slice id, topic, data;
-    struct mp_slice subject; /* ptr NULL: the topic */
-    struct mp_slice alarm;   /* its name; ptr NULL: none */
+    struct mp_slice subject;                     /* ptr NULL: the topic */
+    struct mp_slice alarm;                       /* its name; ptr NULL: none */
     struct mp_slice source;                      /* "mqtt://broker:1883" */
     struct mp_slice datacontenttype;             /* ptr NULL: none */
     struct mp_slice traceparent;                 /* ptr NULL: none */

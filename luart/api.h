@@ -19,6 +19,10 @@ struct mp_image;
 /* Push it. */
 void mp_luaopen_moonpool(lua_State *L, const struct mp_load *load);
 
+/* The table on top, `what` in messages, raises when a name that isn't there is
+ * read. */
+void mp_api_strict(lua_State *L, const char *what);
+
 /* ---- api_log.c ---- */
 
 void mp_api_open_log(lua_State *L); /* push mp.log */
@@ -85,6 +89,11 @@ void mp_api_open_state(lua_State *L); /* push mp.state */
 
 /* Raise unless what is possible: not in the file's own run. */
 void mp_api_only_in_handler(lua_State *L, const char *call);
+
+/* Raise: what is at index, `what` of that call, is missing or of a wrong type.
+ * wanted: "a string". */
+int mp_api_mistyped(lua_State *L, int index, const char *call, const char *what,
+                    const char *wanted);
 
 /* The table at index is none or has only these names; raises. */
 void mp_api_options(lua_State *L, int index, const char *call,

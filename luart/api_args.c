@@ -18,9 +18,20 @@ void mp_api_only_in_handler(lua_State *L, const char *call)
 {
     if (mp_inv.initialising)
         luaL_error(L,
-                   "%s is not possible while the file runs; call it in the "
-                   "handler",
+                   "%s is not possible while main.lua is loading; call it in "
+                   "the handler",
                    call);
+}
+
+int mp_api_mistyped(lua_State *L, int index, const char *call, const char *what,
+                    const char *wanted)
+{
+    if (lua_isnone(L, index))
+        return luaL_error(L, "%s: %s is missing", call, what);
+    if (lua_isnil(L, index))
+        return luaL_error(L, "%s: %s is missing: it is nil", call, what);
+    return luaL_error(L, "%s: %s must be %s, not a %s", call, what, wanted,
+                      luaL_typename(L, index));
 }
 
 void mp_api_hint(struct mp_slice word, const char *const *words, size_t n,
@@ -168,10 +179,8 @@ int64_t mp_api_duration(lua_State *L, int index, const char *call)
         return (int64_t)(n * 1e6);
     }
     if (lua_type(L, index) != LUA_TSTRING)
-        return luaL_error(L,
-                          "%s: a duration is a number of seconds or a text "
-                          "like \"5m\", not a %s",
-                          call, luaL_typename(L, index));
+        return mp_api_mistyped(L, index, call, "the duration",
+                               "a number of seconds or a text like \"5m\"");
     text.ptr = lua_tolstring(L, index, &text.len);
     us = duration_text(text);
     if (us < 0)
@@ -184,14 +193,22 @@ int64_t mp_api_duration(lua_State *L, int index, const char *call)
 
 /* ---- names ---- */
 
+static void name_mistyped(lua_State *L, int index, const char *call,
+                          const char *what)
+{
+    char the[32];
+
+    snprintf(the, sizeof the, "the %s", what);
+    mp_api_mistyped(L, index, call, the, "a string");
+}
+
 struct mp_slice mp_api_name(lua_State *L, int index, const char *call,
                             const char *what, size_t max)
 {
     struct mp_slice name;
 
     if (lua_type(L, index) != LUA_TSTRING)
-        luaL_error(L, "%s: the %s is a string, not a %s", call, what,
-                   luaL_typename(L, index));
+        name_mistyped(L, index, call, what);
     name.ptr = lua_tolstring(L, index, &name.len);
     if (name.len < 1 || name.len > max)
         luaL_error(L, "%s: a %s has 1 to %d bytes; this one has %d", call, what,

@@ -55,8 +55,7 @@ static enum mp_format format_at(lua_State *L, int index)
     if (lua_isnoneornil(L, index))
         return mp_inv.format;
     if (lua_type(L, index) != LUA_TSTRING)
-        luaL_error(L, "decode: the format is a string, not a %s",
-                   luaL_typename(L, index));
+        mp_api_mistyped(L, index, "decode", "the format", "a string");
     name.ptr = lua_tolstring(L, index, &name.len);
     for (unsigned i = 0; i < MP_FORMATS; i++) {
         names[i] = mp_format_name((enum mp_format)i);

@@ -75,8 +75,7 @@ static int log_at(lua_State *L, enum mp_level level)
     int type = lua_type(L, 1);
 
     if (type != LUA_TSTRING && type != LUA_TNUMBER)
-        return luaL_error(L, "%s: the message is a string, not a %s",
-                          calls[level], luaL_typename(L, 1));
+        return mp_api_mistyped(L, 1, calls[level], "the message", "a string");
     lua_settop(L, 2);
     mp_api_log(L, level, 1, lua_isnil(L, 2) ? 0 : 2);
     return 0;
@@ -110,4 +109,5 @@ void mp_api_open_log(lua_State *L)
     };
 
     luaL_newlib(L, functions);
+    mp_api_strict(L, "mp.log");
 }

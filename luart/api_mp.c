@@ -59,8 +59,7 @@ static void reason_at(lua_State *L, const char *call)
     int type = lua_type(L, 1);
 
     if (type != LUA_TSTRING && type != LUA_TNUMBER)
-        luaL_error(L, "%s: the reason is a string, not a %s", call,
-                   luaL_typename(L, 1));
+        mp_api_mistyped(L, 1, call, "the reason", "a string");
     lua_tostring(L, 1); /* a number becomes its text */
     lua_settop(L, 2);
 }
@@ -98,8 +97,9 @@ static int mp_retry(lua_State *L)
 
 /* ---- names that are not there ---- */
 
-static int missing(lua_State *L, const char *what)
+static int missing(lua_State *L)
 {
+    const char *what = lua_tostring(L, lua_upvalueindex(1));
     char hint[MP_HINT_MAX];
     struct mp_slice name;
 
@@ -112,21 +112,11 @@ static int missing(lua_State *L, const char *what)
     return luaL_error(L, "%s has no '%s'%s", what, name.ptr, hint);
 }
 
-static int missing_in_mp(lua_State *L)
-{
-    return missing(L, "mp");
-}
-
-static int missing_in_env(lua_State *L)
-{
-    return missing(L, "env");
-}
-
-/* The table on top raises when a name that isn't there is read. */
-static void strict(lua_State *L, lua_CFunction index)
+void mp_api_strict(lua_State *L, const char *what)
 {
     lua_createtable(L, 0, 2);
-    lua_pushcfunction(L, index);
+    lua_pushstring(L, what);
+    lua_pushcclosure(L, missing, 1);
     lua_setfield(L, -2, "__index");
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
@@ -149,7 +139,7 @@ static void push_env(lua_State *L, const struct mp_load *load)
         lua_pushlstring(L, p->value.ptr, p->value.len);
         lua_rawset(L, -3);
     }
-    strict(L, missing_in_env);
+    mp_api_strict(L, "env");
 }
 
 void mp_luaopen_moonpool(lua_State *L, const struct mp_load *load)
@@ -183,5 +173,5 @@ void mp_luaopen_moonpool(lua_State *L, const struct mp_load *load)
     lua_setfield(L, -2, "alarm");
     push_env(L, load);
     lua_setfield(L, -2, "env");
-    strict(L, missing_in_mp);
+    mp_api_strict(L, "mp");
 }

@@ -12,6 +12,8 @@
 
 #define TYPE_REPLY "moonpool.reply"
 
+enum { SHOWN_MAX = 120 }; /* bytes of a bad topic in the message */
+
 struct reply {
     uint32_t status;
     bool json, has_data;
@@ -57,11 +59,14 @@ static struct mp_slice topic_at(lua_State *L, int index)
     struct mp_why why;
 
     if (lua_type(L, index) != LUA_TSTRING)
-        luaL_error(L, "publish: the topic is a string, not a %s",
-                   luaL_typename(L, index));
+        mp_api_mistyped(L, index, "publish", "the topic", "a string");
     topic.ptr = lua_tolstring(L, index, &topic.len);
     if (mp_topic_check(topic, &why))
-        luaL_error(L, "publish: %s", why.text);
+        luaL_error(
+            L, "publish: topic '%s' %s",
+            lua_pushlstring(L, topic.ptr,
+                            topic.len < SHOWN_MAX ? topic.len : SHOWN_MAX),
+            why.text);
     if (is_hosts_own(topic, load->prefix))
         luaL_error(L, "publish to '%s' is not allowed: the host's own topics",
                    topic.ptr);
@@ -79,8 +84,7 @@ static bool flag_option(lua_State *L, int options, const char *name,
     bool on = lua_toboolean(L, -1);
 
     if (type != LUA_TNIL && type != LUA_TBOOLEAN)
-        luaL_error(L, "%s: %s is true or false, not a %s", call, name,
-                   luaL_typename(L, -1));
+        mp_api_mistyped(L, -1, call, name, "true or false");
     lua_pop(L, 1);
     return on;
 }
@@ -89,6 +93,7 @@ static void read_options(lua_State *L, int at, struct mp_effect *e,
                          struct mp_pair *properties)
 {
     lua_Integer qos;
+    size_t bytes = 0;
 
     if (mp_api_option(L, at, "qos") != LUA_TNIL) {
         qos = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : -1;
@@ -108,13 +113,18 @@ static void read_options(lua_State *L, int at, struct mp_effect *e,
         return;
     e->n_properties = mp_api_pairs(L, lua_gettop(L), "publish", "properties",
                                    properties, MP_PAIRS_MAX);
-    for (uint32_t i = 0; i < e->n_properties; i++)
+    for (uint32_t i = 0; i < e->n_properties; i++) {
+        bytes += properties[i].name.len + properties[i].value.len;
         if (properties[i].name.len > UINT16_MAX ||
             properties[i].value.len > UINT16_MAX ||
             !mp_utf8_valid(properties[i].name) ||
             !mp_utf8_valid(properties[i].value))
             luaL_error(L, "publish: properties are UTF-8 of at most 65535 "
                           "bytes");
+    }
+    if (bytes > MP_PROPERTIES_MAX)
+        luaL_error(L, "publish: properties are more than %d bytes together",
+                   MP_PROPERTIES_MAX);
 }
 
 int mp_api_publish(lua_State *L)

@@ -54,8 +54,7 @@ enum mp_format mp_api_format(lua_State *L, int options, const char *call)
         else if (found == MP_FORMAT_AUTO && !mp_slice_is(name, "auto"))
             luaL_error(L, "%s: unknown format '%s'%s", call, name.ptr, hint);
     } else if (!lua_isnil(L, -1)) {
-        luaL_error(L, "%s: format is a string, not a %s", call,
-                   luaL_typename(L, -1));
+        mp_api_mistyped(L, -1, call, "format", "a string");
     }
     lua_pop(L, 1);
     return found;

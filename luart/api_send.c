@@ -72,8 +72,7 @@ static struct mp_slice function_at(lua_State *L, int index)
     struct mp_slice name;
 
     if (lua_type(L, index) != LUA_TSTRING)
-        luaL_error(L, "send: the function's name is a string, not a %s",
-                   luaL_typename(L, index));
+        mp_api_mistyped(L, index, "send", "the function's name", "a string");
     name.ptr = lua_tolstring(L, index, &name.len);
     if (!is_function_name(name))
         luaL_error(L, "send: '%s' is no name of a function", name.ptr);
@@ -139,10 +138,8 @@ static void alarm_when(lua_State *L, struct mp_effect *e)
         e->after_us = mp_api_duration(L, -2, "alarm.set: after");
     } else {
         if (lua_type(L, -1) != LUA_TNUMBER)
-            luaL_error(L,
-                       "alarm.set: at is a time in seconds since 1970, not a "
-                       "%s",
-                       luaL_typename(L, -1));
+            mp_api_mistyped(L, -1, "alarm.set", "at",
+                            "a time in seconds since 1970");
         s = lua_tonumber(L, -1);
         if (!(s >= 0 && s <= WALL_MAX_S))
             luaL_error(L, "alarm.set: at: %f is no time in seconds since 1970",
@@ -181,6 +178,9 @@ static int alarm_set(lua_State *L)
     alarm_when(L, &e);
     if (mp_api_option(L, 2, "slack") != LUA_TNIL)
         e.slack_us = mp_api_duration(L, -1, "alarm.set: slack");
+    if (e.after_us > 0 && e.slack_us >= e.after_us)
+        luaL_error(L, "alarm.set: slack must be shorter than after: with it "
+                      "the alarm would never move");
     alarm_key(L, "alarm.set", &e);
     mp_api_count_output(L, "alarm.set");
     alarm_data(L, &e);
@@ -212,4 +212,5 @@ void mp_api_open_alarm(lua_State *L)
     };
 
     luaL_newlib(L, functions);
+    mp_api_strict(L, "mp.alarm");
 }

@@ -65,8 +65,7 @@ static struct mp_slice prefix_at(lua_State *L, int index, const char *call,
         lua_replace(L, index);
     }
     if (lua_type(L, index) != LUA_TSTRING)
-        luaL_error(L, "%s: the prefix is a string, not a %s", call,
-                   luaL_typename(L, index));
+        mp_api_mistyped(L, index, call, "the prefix", "a string");
     prefix.ptr = lua_tolstring(L, index, &prefix.len);
     if (prefix.len > max)
         luaL_error(L, "%s: a prefix has at most %d bytes; this one has %d",
@@ -212,6 +211,13 @@ static void change(lua_State *L, const char *call, struct mp_slice name,
                    call, (LUAI_UACINT)mp_inv.image->load.state_quota, name.ptr,
                    (LUAI_UACINT)cost.quota,
                    (LUAI_UACINT)(v->left > 0 ? v->left : 0));
+    if (v->n_changed >= MP_STATE_CHANGES_MAX) {
+        struct mp_held *h = mp_values_find(v, name);
+
+        if (!h || !h->changed)
+            luaL_error(L, "%s: more than %d values changed in one invocation",
+                       call, MP_STATE_CHANGES_MAX);
+    }
     if (used + cost.pending > MP_EFFECTS_MAX)
         luaL_error(L, "%s: more than fits into one outcome", call);
     mp_values_set(v, name, value, op, ttl_us);
@@ -383,8 +389,7 @@ static int state_increment(lua_State *L)
         lua_replace(L, 2);
     }
     if (lua_type(L, 2) != LUA_TNUMBER)
-        return luaL_error(L, "state.increment: by is a number, not a %s",
-                          luaL_typename(L, 2));
+        return mp_api_mistyped(L, 2, "state.increment", "by", "a number");
     ttl_at(L, 3, "state.increment");
     reads();
     if (!mp_values_at_hand(&mp_inv.values, wait.name))
@@ -807,4 +812,5 @@ void mp_api_open_state(lua_State *L)
 
     open_of(L);
     luaL_newlib(L, functions);
+    mp_api_strict(L, "mp.state");
 }

@@ -70,7 +70,7 @@ static void take_failure(lua_State *co, struct turn *t)
     t->out.status = f.status;
     t->out.retry_after_us = f.retry_after_us;
     mp_inv.did |= f.did;
-    if (f.kind == MP_OUT_ERROR)
+    if (f.kind == MP_OUT_ERROR && !f.did) /* who asks for a retry knows why */
         mp_traceback(co, mp_run_traceback());
 }
 

@@ -60,7 +60,7 @@ static void open_index(struct mp_values *v)
 
     v->open = true;
     v->cap = v->came + CAP_MIN;
-    v->held = mp_alloc(v->cap * sizeof *v->held);
+    v->held = mp_alloc(v->cap * sizeof(struct mp_held *));
     v->index = v->came ? mp_zalloc(v->came * sizeof *v->index) : NULL;
     for (; v->n < v->came; v->n++) {
         struct mp_held *h = &v->index[v->n];
@@ -135,9 +135,10 @@ static struct mp_held *add(struct mp_values *v, struct mp_slice name)
     h->own = true;
     if (v->n == v->cap) {
         v->cap *= 2;
-        v->held = mp_realloc(v->held, v->cap * sizeof *v->held);
+        v->held = mp_realloc(v->held, v->cap * sizeof(struct mp_held *));
     }
-    memmove(v->held + at + 1, v->held + at, (v->n - at) * sizeof *v->held);
+    memmove(v->held + at + 1, v->held + at,
+            (v->n - at) * sizeof(struct mp_held *));
     v->held[at] = h;
     v->n++;
     return h;
@@ -180,6 +181,7 @@ static void note_changed(struct mp_values *v, struct mp_held *h)
     if (h->changed)
         return;
     h->changed = true;
+    v->n_changed++;
     if (v->last)
         v->last->next = h;
     else

@@ -46,6 +46,7 @@ struct mp_values {
     struct mp_held *index; /* those that came, one block */
     size_t n, cap;
     struct mp_held *first, *last; /* changed */
+    uint32_t n_changed;
     size_t pending; /* bytes that the effects of the changes will take */
 };
 

@@ -396,6 +396,27 @@ bool mp_mqtt_conn_after(struct mqtt_conn *c)
 
 /* ---- the library's callbacks ---- */
 
+static void hurry(struct mqtt_conn *c)
+{
+    if (c->state == MQTT_WAITING && !c->held)
+        uv_timer_start(&c->timer, timer_fired, 0, 0);
+}
+
+/* The broker is back: who waits for another try need not wait longer. */
+static void hurry_others(struct mqtt_conn *up)
+{
+    struct mqtt *mq = up->mq;
+
+    if (mq->out && &mq->out->conn != up)
+        hurry(&mq->out->conn);
+    mp_list_each (at, &mq->lanes) {
+        struct mqtt_lane *l = mp_of(at, struct mqtt_lane, link);
+
+        if (&l->conn != up)
+            hurry(&l->conn);
+    }
+}
+
 static void on_connect(struct mosquitto *m MP_UNUSED, void *obj, int rc,
                        int flags, const mosquitto_property *props)
 {
@@ -419,6 +440,7 @@ static void on_connect(struct mosquitto *m MP_UNUSED, void *obj, int rc,
     c->up_us = mp_now_us();
     c->said[0] = '\0';
     uv_timer_stop(&c->timer);
+    hurry_others(c);
     c->ops->up(c, flags & 1);
 }
 

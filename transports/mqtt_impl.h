@@ -134,15 +134,16 @@ struct mqtt_lane {
     struct mqtt_want *wants;
     unsigned n_wants;
     unsigned unanswered; /* (UN)SUBSCRIBEs on their way */
-    uint16_t last_id;    /* highest packet id in this run */
-    bool live;           /* inputs are taken */
-    bool is_new;         /* this connection began the session */
-    bool ready;          /* all subscriptions were answered once */
-    bool again;          /* routes changed while some were not */
-    bool dirty;          /* look at it before the loop sleeps */
-    bool listening;      /* the log callback is on */
-    bool dup;            /* of the message that comes next */
-    bool progress;       /* the library did something */
+    uint32_t at;    /* sequence of the message before, on this connection */
+    uint32_t top;   /* the highest that is known */
+    bool live;      /* inputs are taken */
+    bool is_new;    /* this connection began the session */
+    bool ready;     /* all subscriptions were answered once */
+    bool again;     /* routes changed while some were not */
+    bool dirty;     /* look at it before the loop sleeps */
+    bool listening; /* the log callback is on */
+    bool dup;       /* of the message that comes next */
+    bool progress;  /* the library did something */
     unsigned clock_left; /* messages until the clock is read again */
     int64_t now_us, wall_us;
     bool unread; /* the gate stopped reading before the socket was dry */
@@ -153,6 +154,8 @@ struct mqtt_lane {
     bool abandoned; /* an input was lost while draining: nothing is sent */
     unsigned in_host;
     /* what is kept: see mqtt_kept.c */
+    bool changed; /* answers have changed what is sure */
+    bool met;     /* it was up before, since the start */
     bool stale;   /* the session is not as it is kept */
     bool unkept;  /* the broker began a session, and that is not durable */
     bool doubted; /* the session was in doubt when it was loaded */

@@ -83,7 +83,8 @@ static void take_pair(struct mp_input *from, struct props *p,
     pair.value = keep(p, value, value ? strlen(value) : 0);
     if (mp_slice_is(pair.name, "id") && pair.value.len && !p->has_id)
         set_id(from, p, pair.value);
-    else if (mp_slice_is(pair.name, "traceparent") && !from->traceparent.ptr)
+    else if (mp_slice_is(pair.name, "traceparent") && !from->traceparent.ptr &&
+             pair.value.len <= MP_TRACE_MAX)
         from->traceparent = pair.value;
     else
         p->pairs[from->n_properties++] = pair;
@@ -167,22 +168,52 @@ static void drop_too_large(struct mqtt_lane *l, struct mp_input *from)
     l->too_large = 0;
 }
 
-/* The identity of a QoS 1 message. */
-static struct mp_hash identify(struct mqtt_lane *l, uint16_t packet_id,
-                               const struct mp_input *from)
+static struct mp_hash hash_of(const struct mqtt_lane *l, uint32_t sequence,
+                              const struct mp_input *from)
 {
     struct mp_hasher h;
-    bool changed = false;
-    uint32_t wraps =
-        mp_session_wraps(&l->session, packet_id, l->dup, &l->last_id, &changed);
 
-    if (changed)
-        mp_mqtt_lane_keep_half(l);
     mp_hasher_init(&h, &l->key);
-    mp_hasher_add_u64(&h, (uint64_t)wraps << 16 | packet_id);
+    mp_hasher_add_u64(&h, sequence);
     mp_hasher_add(&h, from->topic);
     mp_hasher_add(&h, from->data);
     return mp_hasher_end(&h);
+}
+
+/*
+ * The first message that is sent again after a reconnect may be further back
+ * than half a round of ids.  If it was recorded there, that is what it is; the
+ * others follow it.
+ */
+static uint32_t find_first(const struct mqtt_lane *l, uint32_t sequence,
+                           const struct mp_input *from)
+{
+    const uint32_t round = UINT32_C(1) << 16;
+    const uint32_t all[] = {sequence, sequence - round, sequence + round};
+
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        if (mp_redelivery_has(&l->seen, all[i], hash_of(l, all[i], from).lo))
+            return all[i];
+    return sequence;
+}
+
+/* The identity of a QoS 1 message, and its sequence number. */
+static struct mp_hash identify(struct mqtt_lane *l, uint16_t packet_id,
+                               const struct mp_input *from, uint32_t *sequence)
+{
+    uint32_t n;
+
+    if (!l->top)
+        l->top = mp_redelivery_top(&l->seen);
+    n = mp_session_sequence(&l->session, packet_id, l->dup, l->at, l->top);
+    if (!l->at && l->dup)
+        n = find_first(l, n, from);
+    if (n > l->top)
+        l->top = n;
+    if (mp_session_saw(&l->session, n, &l->at))
+        mp_mqtt_lane_keep_half(l);
+    *sequence = n;
+    return hash_of(l, n, from);
 }
 
 static void hand_over(struct mqtt_lane *l, struct mp_input *from,
@@ -209,11 +240,11 @@ static void hand_over(struct mqtt_lane *l, struct mp_input *from,
 
 /* New, or come again?  True: hand it over. */
 static bool take_qos1(struct mqtt_lane *l, struct mp_input *from,
-                      uint16_t packet_id, struct mp_hash hash)
+                      uint32_t sequence, struct mp_hash hash)
 {
     size_t bytes = from->topic.len + from->data.len;
 
-    switch (mp_redelivery_take(&l->seen, packet_id, hash.lo, l->dup,
+    switch (mp_redelivery_take(&l->seen, sequence, hash.lo, l->dup,
                                &from->ticket)) {
     case MP_AGAIN_PARTLY:
         from->n_done = mp_redelivery_done(&l->seen, from->ticket, &from->done);
@@ -233,7 +264,7 @@ static bool take_qos1(struct mqtt_lane *l, struct mp_input *from,
         break;
     }
     mp_mqtt_conn_doom(&l->conn, "the broker reused packet id %u too early",
-                      packet_id);
+                      sequence & UINT16_MAX);
     l->live = false;
     return false;
 }
@@ -254,6 +285,7 @@ void mp_mqtt_input_take(struct mqtt_lane *l,
     struct mqtt *mq = l->conn.mq;
     struct props p;
     struct mp_hash hash;
+    uint32_t sequence;
     struct mp_input from = {
         .settled = mp_mqtt_lane_settled,
         .owner = l,
@@ -284,7 +316,7 @@ void mp_mqtt_input_take(struct mqtt_lane *l,
         return;
     }
     from.note = mp_mqtt_lane_note;
-    hash = identify(l, (uint16_t)msg->mid, &from);
-    if (l->live && take_qos1(l, &from, (uint16_t)msg->mid, hash))
+    hash = identify(l, (uint16_t)msg->mid, &from, &sequence);
+    if (l->live && take_qos1(l, &from, sequence, hash))
         hand_over(l, &from, &p, hash, props);
 }

@@ -113,7 +113,7 @@ void mp_mqtt_kept_forget(struct mqtt_lane *l)
     mp_mqtt_kept_wait_not(l);
     mp_redelivery_clear(&l->seen);
     mp_session_fini(&l->session);
-    l->last_id = 0;
+    l->at = l->top = 0;
     l->stale = l->doubted = false;
 }
 
@@ -122,7 +122,7 @@ void mp_mqtt_kept_begin(struct mqtt_lane *l)
     mp_session_renew(&l->session);
     mp_redelivery_clear(&l->seen);
     mp_records_clear(mp_host_records(l->conn.mq->host), l->tag);
-    l->last_id = 0;
+    l->at = l->top = 0;
     l->stale = l->unkept = true;
 }
 

@@ -161,8 +161,8 @@ void mp_mqtt_lane_pump(struct mqtt_lane *l)
                         (l->unread && l->conn.mq->config->mqtt.tls)))
         l->dirty = true;
     /* DUP matters while something may come again, and to the first message
-     * after a restart (mp_session_wraps). */
-    if (l->listening && !l->seen.carried && (l->last_id || l->is_new)) {
+     * after a restart (mp_session_sequence). */
+    if (l->listening && !l->seen.carried && (l->at || l->is_new)) {
         l->listening = false;
         mp_mqtt_conn_listen(&l->conn, false);
     }
@@ -298,6 +298,7 @@ static void lane_up(struct mqtt_conn *c, bool session)
     l->is_new = !session || !l->session.epoch || l->unkept;
     l->dup = l->ready = l->flushing = l->unread = l->gathering = false;
     l->proof_id = 0;
+    l->at = 0;
     l->unanswered = 0;
     for (unsigned i = 0; i < l->session.n_subs; i++)
         l->session.subs[i].packet_id = 0;
@@ -307,6 +308,16 @@ static void lane_up(struct mqtt_conn *c, bool session)
     else if (l->doubted)
         mp_session_doubt_subs(&l->session);
     l->session.doubt = l->doubted = false;
+    /*
+     * The broker says that it kept a session, not whose: another host may
+     * have used our name, a backup may have brought ours back.  To subscribe
+     * again costs a packet.  MQTT 3.1.1 brings retained messages with it: only
+     * once a start there.
+     */
+    for (unsigned i = 0; i < l->session.n_subs; i++)
+        l->session.subs[i].refresh =
+            !l->is_new && (c->version == MQTT_PROTOCOL_V5 || !l->met);
+    l->met = true;
     set_key(l);
     mp_log(MP_DEBUG, "mqtt", NULL, "connected as '%s', MQTT %s, session %s",
            c->client_id, c->version == MQTT_PROTOCOL_V5 ? "5" : "3.1.1",

@@ -242,12 +242,20 @@ static void subs_kept(struct mp_commit_wait *w, int rc)
 
         if (sub->leaving)
             send_unsubscribe(l, sub);
-        else if (!sub->sure)
+        else if (!sub->sure || sub->refresh)
             send_subscribe(l, sub);
     }
     if (!l->unanswered)
         subs_settled(l);
     mp_mqtt_lane_wake(l);
+}
+
+static bool is_refreshing(const struct mqtt_lane *l)
+{
+    for (unsigned i = 0; i < l->session.n_subs; i++)
+        if (l->session.subs[i].refresh)
+            return true;
+    return false;
 }
 
 void mp_mqtt_subs_send(struct mqtt_lane *l)
@@ -257,8 +265,10 @@ void mp_mqtt_subs_send(struct mqtt_lane *l)
         return;
     if (note_changes(l) || l->unkept)
         mp_mqtt_kept_save(l, &l->subscribing, subs_kept);
-    else
-        l->ready = true;
+    else if (is_refreshing(l))
+        subs_kept(&l->subscribing, 0); /* nothing of it is new */
+    if (!mp_mqtt_kept_waits(&l->subscribing))
+        l->ready = true; /* as far as it was known before */
 }
 
 void mp_mqtt_subs_answer(struct mqtt_lane *l, int packet_id, int reason)
@@ -272,11 +282,14 @@ void mp_mqtt_subs_answer(struct mqtt_lane *l, int packet_id, int reason)
             continue;
         sub->packet_id = 0;
         l->unanswered--;
+        l->changed |= !sub->sure || reason >= MQTT_RC_UNSPECIFIED;
+        sub->refresh = false;
         if (sub->leaving) {
             mp_session_remove(s, sub);
         } else if (reason < MQTT_RC_UNSPECIFIED) {
             sub->sure = true;
         } else {
+            sub->sure = false;
             mp_log(MP_WARN, "mqtt", NULL,
                    "the broker refuses the subscription '%s': %s", sub->filter,
                    mosquitto_reason_string(reason));
@@ -285,7 +298,8 @@ void mp_mqtt_subs_answer(struct mqtt_lane *l, int packet_id, int reason)
     }
     if (l->unanswered)
         return;
-    l->stale = true;
+    l->stale |= l->changed;
+    l->changed = false;
     subs_settled(l);
     if (l->stale)
         mp_mqtt_kept_save(l, NULL, NULL);

@@ -22,6 +22,7 @@ struct mp_reading {
     struct mp_call *call; /* NULL: the client is gone */
     struct mp_request request;
     int64_t now_us;
+    struct mp_buf functions; /* names, a line each */
     struct mp_buf out;
 };
 
@@ -29,7 +30,8 @@ static int read_rows(struct mp_read *read, struct mp_db *db, struct mp_why *why)
 {
     struct mp_reading *r = mp_of(read, struct mp_reading, job.read);
 
-    return mp_show_rows(db, &r->request, r->now_us, &r->out, why);
+    return mp_show_rows(db, &r->request, r->now_us, mp_buf_bytes(&r->functions),
+                        &r->out, why);
 }
 
 static void rows_read(struct mp_read *read, int rc, const struct mp_why *why)
@@ -48,6 +50,7 @@ static void rows_read(struct mp_read *read, int rc, const struct mp_why *why)
             mp_call_answer(c, 200);
     }
     mp_request_fini(&r->request);
+    mp_buf_fini(&r->functions);
     mp_buf_fini(&r->out);
     free(r);
 }
@@ -64,6 +67,14 @@ static void rows(struct mp_call *c)
     c->request.words = NULL; /* it goes with the job */
     r->now_us = mp_host_now(h);
     mp_buf_init(&r->out, MP_SHOWN_MAX);
+    mp_buf_init(&r->functions, MP_SHOWN_MAX);
+    mp_buf_put(&r->functions, "\n", 1); /* there may be none */
+    mp_list_each (at, &h->catalog.slots) {
+        const struct mp_slot *slot = mp_of(at, struct mp_slot, link);
+
+        if (!slot->gone)
+            mp_buf_printf(&r->functions, "%s\n", slot->name);
+    }
     r->job.read.work = read_rows;
     r->job.read.done = rows_read;
     c->reading = r;
@@ -102,10 +113,15 @@ static void state(struct mp_call *c)
         .limit = r->limit,
     };
     struct mp_why why;
-    struct mp_state_fn *fn = mp_admin_state(h, r->function, &why);
+    struct mp_state_fn *fn;
 
+    if (!h->loaded) { /* the reader has the mirrors */
+        mp_call_problem(c, 503, "the store is not open");
+        return;
+    }
+    fn = mp_admin_state(h, r->function, false, &why);
     if (!fn) {
-        mp_call_fail(c, mp_host_slot(h, r->function) ? MP_EDENY : MP_ENONE,
+        mp_call_fail(c, mp_admin_slot(h, r->function) ? MP_EDENY : MP_ENONE,
                      why.text);
         return;
     }
@@ -166,14 +182,28 @@ static void on_durable(struct mp_commit_wait *w, int rc)
         sent(c);
 }
 
+static void on_told_durable(struct mp_commit_wait *w, int rc)
+{
+    struct mp_call *c = mp_of(w, struct mp_call, wait);
+
+    w->done = NULL;
+    if (rc)
+        mp_call_fail(c, MP_EIO, "the store has failed; nothing of it counts");
+    else
+        mp_call_answer(c, 200);
+}
+
 static void on_told(struct mp_told *t, const struct mp_outcome *out,
                     const char *why)
 {
     struct mp_call *c = mp_of(t, struct mp_call, told);
+    struct mp_host *h = mp_call_host(c);
 
     t->told = NULL;
     mp_show_outcome(mp_slice_str(c->id), out, why, &c->out);
-    mp_call_answer(c, 200);
+    /* Not before what it did is safe. */
+    mp_commit_wait(&h->commit, &c->wait, mp_commit_ticket(&h->commit),
+                   on_told_durable);
 }
 
 static void random_id(char id[MP_CALL_ID])
@@ -229,7 +259,7 @@ static void send_event(struct mp_call *c)
 {
     struct mp_host *h = mp_call_host(c);
     const struct mp_request *r = &c->request;
-    struct mp_slot *slot = mp_host_slot(h, r->function);
+    struct mp_slot *slot = mp_admin_slot(h, r->function);
     struct mp_event e = {
         .type = MP_EVENT_SEND,
         .source = MP_S("moonpool/send"),
@@ -252,6 +282,13 @@ static void send_event(struct mp_call *c)
         mp_call_problem(c, 404,
                         slot ? "this function is not live; the log says why"
                              : "there is no such function");
+        return;
+    }
+    if (slot->live->fn->state_key && !r->key.ptr) {
+        mp_buf_printf(&c->out, "'%s' has a [state] key: give --key",
+                      slot->name);
+        mp_buf_put(&c->out, "", 1);
+        mp_call_problem(c, 400, c->out.ptr);
         return;
     }
     if (r->key.len > MP_KEY_MAX) {
@@ -334,12 +371,16 @@ void mp_call_start(struct mp_call *c)
     case MP_ASKED_STATE_DELETE:
         state_put(c);
         break;
+    case MP_ASKED_STATE_CLEAR:
+        mp_admin_state_clear(h, fn, r->key, &c->admin);
+        break;
     case MP_ASKED_SEND:
         send_event(c);
         break;
     case MP_ASKED_DEAD:
     case MP_ASKED_DEAD_GET:
     case MP_ASKED_QUEUE:
+    case MP_ASKED_ALARMS:
         rows(c);
         break;
     case MP_ASKED_DEAD_DROP_ALL:

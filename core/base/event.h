@@ -47,6 +47,7 @@ struct mp_event {
     struct mp_slice trigger; /* the section's name */
     struct mp_slice key;     /* actor key, when has_key */
     bool has_key;
+    bool given_id;         /* id is the sender's */
     int64_t time_us;       /* wall clock, when it came */
     int64_t scheduled_us;  /* timers: when it was due; 0: none */
     uint32_t attempt;      /* 1 in the first run */

@@ -17,6 +17,8 @@ enum {
     /* Pairs of one kind in an event or effect: levels of a topic, user
      * properties.  More are cut off; real senders use a handful. */
     MP_PAIRS_MAX = 32,
+    MP_PROPERTIES_MAX = 64 << 10, /* bytes of one message's, together */
+    MP_TRACE_MAX = 512, /* a traceparent is 55 bytes (W3C); longer is none */
 
     /* MQTT topics are at most 65,535 bytes; 1,024 is what we publish to. */
     MP_TOPIC_MAX = 1024,
@@ -35,7 +37,8 @@ enum {
     MP_STATE_TRAVEL_MAX = 64 << 10,
     MP_ALARM_NAME_MAX = 64,
     MP_ALARM_DATA_MAX = 16 << 10,
-    MP_ACTORS_MAX = 1000, /* keys of one mp.state.actors call */
+    MP_STATE_CHANGES_MAX = 1000, /* values that one invocation changes */
+    MP_ACTORS_MAX = 1000,        /* keys of one mp.state.actors call */
 
     /* Sends without a delay that follow from one event: a chain of functions
      * is a handful, a loop has no end. */
@@ -58,6 +61,10 @@ enum {
      * back when one of them turns out slow. */
     MP_PIPELINE_MAX = 256,
     MP_PIPELINE_BYTES = 512 << 10,
+
+    /* Events of one function whose actors are being read: enough for the
+     * reader to work in batches; the others stay in its queue. */
+    MP_READING_MAX = 256,
 
     MP_WORKERS_MAX = 64,
 

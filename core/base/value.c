@@ -13,6 +13,8 @@ const char *mp_value_kind_name(enum mp_value_kind kind)
 
 bool mp_value_eq(const struct mp_value *a, const struct mp_value *b)
 {
+    uint64_t bits_a, bits_b;
+
     if (a->kind != b->kind)
         return false;
     switch (a->kind) {
@@ -20,7 +22,9 @@ bool mp_value_eq(const struct mp_value *a, const struct mp_value *b)
     case MP_VALUE_BOOLEAN:
         return a->integer == b->integer;
     case MP_VALUE_FLOAT:
-        return memcmp(&a->number, &b->number, sizeof a->number) == 0;
+        memcpy(&bits_a, &a->number, sizeof bits_a);
+        memcpy(&bits_b, &b->number, sizeof bits_b);
+        return bits_a == bits_b;
     case MP_VALUE_STRING:
     case MP_VALUE_TABLE:
         return mp_slice_eq(a->text, b->text);

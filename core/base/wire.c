@@ -215,6 +215,7 @@ void mp_put_event(struct mp_buf *b, const struct mp_event *e)
     mp_put_u8(b, e->retained);
     mp_put_u8(b, e->has_expiry);
     mp_put_u8(b, e->has_key);
+    mp_put_u8(b, e->given_id);
     mp_put_u32(b, e->expiry_s);
     mp_put_u32(b, e->attempt);
     mp_put_u64(b, (uint64_t)e->time_us);
@@ -242,6 +243,7 @@ void mp_get_event(struct mp_reader *r, struct mp_event *e,
     e->retained = get_bool(r);
     e->has_expiry = get_bool(r);
     e->has_key = get_bool(r);
+    e->given_id = get_bool(r);
     e->expiry_s = mp_get_u32(r);
     e->attempt = mp_get_u32(r);
     e->time_us = (int64_t)mp_get_u64(r);

@@ -2,6 +2,15 @@ local mp = require "moonpool"
 local high, clear = tonumber(mp.env.HIGH), tonumber(mp.env.CLEAR)
 local on = {}
 
+-- "1h30m" in seconds
+local function seconds(text)
+    local units, sum = {ms = 0.001, s = 1, m = 60, h = 3600, d = 86400}, 0
+    for n, unit in text:gmatch("(%d+)(%a+)") do sum = sum + n * units[unit] end
+    return sum
+end
+
+local slack = seconds(mp.env.SILENT) / 10
+
 local function enter(s, key, phase)
     s.phase = phase
     mp.publish("alerts/cold/" .. key, s, {retain = true})
@@ -22,7 +31,7 @@ function on.readings(event)
         enter(s, event.key, "ok")
     end
     mp.state.set("fridge", s)
-    mp.alarm.set("silent", {after = mp.env.SILENT, slack = "5m"})
+    mp.alarm.set("silent", {after = mp.env.SILENT, slack = slack})
 end
 
 function on.alarm(event)

@@ -33,7 +33,7 @@
 #include "core/records.h"
 #include "tests/powercut/promise.h"
 
-enum { ENTRY = 18, SHOWN = 10 };
+enum { ENTRY = 20, SHOWN = 10 };
 
 static struct {
     bool small;
@@ -149,7 +149,7 @@ static bool has_record(sqlite3 *db, uint16_t packet, const char *fn)
 
         for (; len >= ENTRY && !found; at += ENTRY, len -= ENTRY)
             found = memcmp(at, &packet, sizeof packet) == 0 &&
-                    memcmp(at + 10, &function, sizeof function) == 0;
+                    memcmp(at + 12, &function, sizeof function) == 0;
     }
     sqlite3_finalize(s);
     return found;

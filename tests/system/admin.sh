@@ -83,6 +83,18 @@ printf '[trigger t]\nmqtt = slow\n[limits]\ntimeout = 1m\n' \
 echo 'return function() require "moonpool".sleep(50) end' \
     >"$work/f/slow/main.lua"
 
+mkdir "$work/f/sender"
+printf '[trigger t]\nmqtt = sender\n[grant]\nsend = nobody\n' \
+    >"$work/f/sender/function.conf"
+echo 'return function() require "moonpool".send("nobody", "x") end' \
+    >"$work/f/sender/main.lua"
+
+mkdir "$work/f/bell"
+printf '[trigger t]\nmqtt = bell\n' >"$work/f/bell/function.conf"
+echo 'return function(e)
+    require "moonpool".alarm.set("ring", {after = "1h", data = e.data})
+end' >"$work/f/bell/main.lua"
+
 start_broker "$work/broker" || exit 1
 
 # ---- nobody there ----
@@ -109,6 +121,10 @@ case_is "a trigger that isn't there is told" \
     exits 1 send plain --trigger u --data x
 case_is "with its name" err_has "'plain' has no trigger 'u'"
 case_is "a function that isn't there is told" exits 1 send nothing
+case_is "one with a key is asked for it" exits 1 send meter --data 1
+case_is "in a sentence" err_has "'meter' has a [state] key: give --key"
+case_is "by a trigger, too" exits 1 send meter --data 1 --trigger readings
+case_is "which is 400" answers 400 POST /v1/functions/meter/send 1
 case_is "an outcome that isn't ok is exit 1" \
     exits 1 send meter --key a --data bad --wait
 case_is "with the error" out_has 'no number: bad'
@@ -139,8 +155,45 @@ case_is "a dump has every actor" \
     grep -q '"d2": {' "$work/dump.json"
 mp state rm meter n --key d2
 case_is "a value can be removed" exits 1 state get meter n --key d2
+case_is "what is not there can't be removed" exits 1 state rm meter n --key d2
+case_is "and that is said" err_has "'meter' has no value 'n' for the key 'd2'"
+case_is "nor without saying which" exits 2 state rm meter --key d2
+case_is "what is missing is named" exits 2 state ls
+case_is "by its name" err_has 'FUNCTION is missing'
+mp state set meter m 1 --key d2
+mp state set meter n 1 --key d2
+case_is "an actor is cleared" exits 0 state rm meter --key d2 --all
+case_is "of all it has" err_has '2 removed'
+case_is "others are left alone" value_is meter n d1 42
+seq -f '"d%.0f": {"n": 1, "m": 2},' 100 299 >"$work/many.json"
+printf '{%s "": {"own": 3}}' "$(cat "$work/many.json")" >"$work/many"
+mp state restore meter "$work/many"
+case_is "a function is cleared, page by page" exits 0 state rm meter --all
+case_is "with all actors and its own" err_has '403 removed'
+mp state actors meter
+case_is "none is left" [ ! -s "$work/out" ]
 mp state restore meter "$work/dump.json"
 case_is "restoring brings it back" value_is meter n d2 7
+
+# ---- sent to nobody ----
+
+mp send sender --wait
+mp queue ls nobody
+case_is "what is sent to a function that isn't there is told so" \
+    out_has 'send, no such function'
+case_is "and can be dropped" exits 0 queue drop nobody --all
+
+# ---- alarms ----
+
+mp send bell --data x --wait
+case_is "an alarm is listed with what waits" exits 0 queue ls bell
+case_is "by its name" grep -q 'bell .* in 60 min  alarm .* ring' "$work/out"
+case_is "as JSON, too" exits 0 queue ls --json
+case_is "with when it is due" grep -q '"alarm":"ring".*"due":"2' "$work/out"
+mp queue drop bell --all
+case_is "drop leaves it alone" err_has '0 dropped'
+mp queue ls bell
+case_is "where it was" out_has ring
 
 # ---- dead letters ----
 
@@ -230,9 +283,18 @@ case_is "who waits is told that the host stops" \
 case_is "a host that stops takes its socket away" \
     [ ! -e "$work/data/moonpool.sock" ]
 case_is "send needs a host" exits 3 send plain --data x
+case_is "and says so" err_has 'moonpool send needs a running host'
 case_is "without one the database answers" value_is meter n d1 142
 mp state actors meter
 case_is "with its actors" out_has d2
+case_is "a function that isn't there has no state" exits 1 state ls nofunc
+case_is "and that is said" err_has "no state of a function 'nofunc'"
+mp state set meter m 1 --key d9
+case_is "an actor is cleared there" exits 0 state rm meter --key d9 --all
+case_is "what is not there can't be removed there" \
+    exits 1 state rm meter m --key d9
+mp queue ls bell
+case_is "alarms are listed there" out_has ring
 mp queue drop slow --all
 case_is "changes are made there" exits 0 state set meter n 1000 --key d1
 sed -i 's/n = n or 100/if not n then error("no") end/' "$work/f/meter/main.lua"
@@ -250,6 +312,41 @@ start_host
 case_is "until a host runs it" until_true 5 value_is meter n d1 1101
 case_is "once" waiting 0
 end "$HOST"
+
+# ---- a function that goes ----
+
+start_host
+sed -i '/^\[state\]/,/^key/d' "$work/f/meter/function.conf"
+kill -HUP "$HOST"
+until_true 10 logged 'host: reloaded'
+case_is "what a function without [state] had can be listed" \
+    value_is meter n d1 1101
+case_is "and not added to" exits 1 state set meter n 1 --key d1
+rm -r "$work/f/meter"
+kill -HUP "$HOST"
+until_true 10 logged 'meter: removed'
+case_is "what a function had that is gone, too" value_is meter n d1 1101
+case_is "and removed" exits 0 state rm meter --all
+case_is "then there is none" exits 1 state ls meter
+case_is "and that is said" err_has "no function 'meter', nor state of it"
+end "$HOST"
+
+# ---- a directory that is closed ----
+
+as_nobody() {
+    if [ "$(id -u)" -eq 0 ]; then
+        setpriv --reuid 65534 --regid 65534 --clear-groups "$@"
+    else
+        "$@"
+    fi
+}
+shut_is_told() {
+    as_nobody "$BUILD/moonpool" dlq ls --store "$work/shut" 2>"$work/err"
+    [ $? -eq 3 ] && err_has "shut can't be read: Permission denied"
+}
+chmod 755 "$work"
+mkdir -m 0 "$work/shut"
+case_is "a directory that is closed is told as such" shut_is_told
 
 # ---- a lock without an answer ----
 

@@ -63,6 +63,8 @@ fails '{"about":"x","steps":['"$hot"',"expect":{"publish":[]}}]}' \
     "an effect too many is told" 'step 1: publish: expected '
 fails '{"about":"x","steps":['"$hot"',"expect":{"publish":[{"topic":"alerts/b"}]}}]}' \
     "a wrong topic is told" 'publish[1].topic: expected "alerts/b", got "alerts/a"'
+fails '{"about":"x","steps":['"$hot"',"expect":{"publish":[{"data":{"temp":41},"topic":"alerts/b"}]}}]}' \
+    "and before what else differs" 'publish[1].topic: expected "alerts/b", got "alerts/a"'
 fails '{"about":"x","steps":[{"topic":"sensors/a/env","data":"{}"}]}' \
     "ok is expected where nothing is said" 'outcome: expected "ok", got "error": main.lua:6:'
 fails '{"about":"x","steps":['"$hot"',"expect":{"outcome":"rejected"}}]}' \

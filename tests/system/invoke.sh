@@ -110,7 +110,16 @@ case_is "malformed JSON is rejected" says 1 "rejected  "
 
 quick timeout 'return function() while true do pcall(function() while true do end end) end end'
 run invoke "$dir/timeout"
-case_is "an endless loop ends at its deadline, pcall or not" says 1 "timeout  "
+case_is "an endless loop ends at its deadline, pcall or not" says 1 "timeout  " \
+    "ran longer than limits.cpu (50ms)"
+
+lua retry 'local mp = require "moonpool"
+return function(event) mp.retry("busy", {after = event.data}) end'
+run invoke "$dir/retry.lua" --data 90s
+case_is "mp.retry is told with its time" says 1 "error  " "retry    asks to be run again in 1m30s" busy
+case_is "and without a traceback" lacks "[C]"
+run invoke "$dir/retry.lua" --data 90s --json
+case_is "in --json, too" says 1 '"retry":{"after":90}'
 
 lua memory 'return function() local t = {} while true do t[#t + 1] = ("x"):rep(999) .. #t end end'
 run invoke "$dir/memory.lua"
@@ -165,10 +174,22 @@ case_is "a killed worker is followed by a new one" \
 printf '{"a": {"alerts": 41}, "b": {"alerts": 9}}' >"$dir/state.json"
 run invoke examples/overheat --topic sensors/a/env --data '{"temp":31}' --state "$dir/state.json"
 case_is "--state gives the values of actors" says 0 'state    a alerts = 42'
+case_is "and there is nothing to note" lacks "note:"
+OUT=$("$moonpool" invoke examples/overheat --topic sensors/a/env --data '{"temp":31}' \
+    --state - --repeat 2 <"$dir/state.json")
+case_is "- is stdin, also there" test "$(grep -c 'a alerts = 42' <<<"$OUT")" -eq 2
+run invoke examples/overheat --topic sensors/a/env --event - --state -
+case_is "but not for both" says 2 "--state and --event can't both be stdin"
+run invoke examples/overheat --topic sensors/c/env --data '{"temp":31}' --state "$dir/state.json"
+case_is "values of others only are noted" says 0 'c alerts = 1' \
+    "state.json has no values of the event's actor, \"c\""
 printf '{"alerts": 7}' >"$dir/state.json"
-run invoke examples/overheat --topic sensors/a/env --data '{"temp":31}' --state "$dir/state.json" --repeat 2
-case_is "or of the event's" test "$(grep -c 'a alerts = 8' <<<"$OUT")" -eq 2
-printf '{"alerts": null}' >"$dir/state.json"
+run invoke examples/overheat --topic sensors/a/env --data '{"temp":31}' --state "$dir/state.json"
+case_is "a state without its actor is a mistake" says 1 \
+    "state.json: 'alerts' is an integer; it is written {KEY: {NAME: value}}"
+run invoke examples/overheat --topic sensors/a/env --state "$dir/nofile.json"
+case_is "a file that isn't there is named once" says 1 "moonpool invoke: there is no $dir/nofile.json"
+printf '{"a": {"alerts": null}}' >"$dir/state.json"
 run invoke examples/overheat --topic sensors/a/env --data '{"temp":31}' --state "$dir/state.json"
 case_is "null is no value" says 1 "state.json: alerts is null"
 run invoke examples/normalise --topic raw/a --state "$dir/state.json"
@@ -193,10 +214,15 @@ run invoke "$dir/syntax.lua" --json
 case_is "--json prints its object then, too" says 1 '"outcome":"error"' main.lua:1: '"effects":[]'
 quick hang 'while true do end'
 run invoke "$dir/hang" --json
-case_is "a file that doesn't end is a timeout" says 1 '"outcome":"timeout"'
+case_is "a file that doesn't end is a timeout" says 1 '"outcome":"timeout"' \
+    "limits.init_timeout (50ms)"
 lua nothing 'local x = 1'
 run invoke "$dir/nothing.lua"
 case_is "a file that returns no handler is told" says 1 "error  " "handler"
+mkdir "$dir/nowhere"
+OUT=$(cd "$dir/nowhere" && "$moonpool" invoke 2>&1)
+STATUS=$? ERR=
+case_is "without a function it says what it wants" says 1 "there is no main.lua here" "moonpool invoke PATH"
 run invoke "$dir/missing.lua" --json
 case_is "a missing file is told, with its object" says 1 "missing.lua" '"outcome":"error"'
 

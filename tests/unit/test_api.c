@@ -160,7 +160,8 @@ static void misuse_raises_at_the_callers_line(void **fixture)
         const char *body, *error;
     } rows[] = {
         {"\n mp.publish('a', nil)", "main.lua:3: publish: the payload is nil"},
-        {"mp.publish(1, 'x')", "main.lua:2: publish: the topic is a string"},
+        {"mp.publish(1, 'x')",
+         "main.lua:2: publish: the topic must be a string"},
         {"mp.publish('a/+', 'x')", "main.lua:2: publish: "},
         {"mp.publish('', 'x')", "main.lua:2: publish: "},
         {"mp.publish('\\xff', 'x')", "main.lua:2: publish: "},
@@ -174,7 +175,7 @@ static void misuse_raises_at_the_callers_line(void **fixture)
         {"mp.publish('a', 'x', {1})", "publish: options have names"},
         {"mp.publish('a', 'x', 1)", "publish: the options are a table"},
         {"mp.publish('a', 'x', {qos = 2})", "publish: qos is 0 or 1"},
-        {"mp.publish('a', 'x', {retain = 1})", "retain is true or false"},
+        {"mp.publish('a', 'x', {retain = 1})", "retain must be true or false"},
         {"mp.publish('a', 'x', {expiry = 'soon'})", "'soon' is not a duration"},
         {"mp.publish('a', 'x', {expiry = -1})", "is not a duration"},
         {"mp.publish('a', 'x', {format = 'jsn'})",
@@ -197,12 +198,19 @@ static void misuse_raises_at_the_callers_line(void **fixture)
          "more than limits.output_bytes"},
         {"mp.sleep('2')", "sleep: '2' is not a duration"},
         {"mp.sleep(0/0)", "is not a duration"},
-        {"mp.sleep({})", "a duration is a number of seconds or a text"},
-        {"mp.reject()", "reject: the reason is a string"},
+        {"mp.sleep({})",
+         "sleep: the duration must be a number of seconds or a text like "
+         "\"5m\", not a table"},
+        {"mp.publish('a/+', 'x')", "publish: topic 'a/+' holds a wildcard"},
+        {"mp.sleep()", "sleep: the duration is missing"},
+        {"mp.reject()", "reject: the reason is missing"},
+        {"mp.reject({})", "reject: the reason must be a string, not a table"},
+        {"mp.log.info()", "log.info: the message is missing"},
+        {"mp.publish()", "publish: the topic is missing"},
         {"mp.reject('x', {statsu = 1})", "did you mean 'status'?"},
         {"mp.reject('x', {status = 200})", "from 400 to 599"},
         {"mp.retry('x', {after = 'x'})", "retry: after: 'x' is not a duration"},
-        {"mp.log.info({})", "log.info: the message is a string"},
+        {"mp.log.info({})", "log.info: the message must be a string"},
         {"mp.log.info('x', {a = {}})", "log.info: fields 'a' is a table"},
         {"mp.log.info('x', {['a b'] = 1})",
          "main.lua:2: log.info: field name 'a b' is not 1 to 40 of"},
@@ -210,7 +218,7 @@ static void misuse_raises_at_the_callers_line(void **fixture)
          "log.warn: field name 'a=1\nb'"},
         {"mp.log.info('x', {[''] = 1})", "log.info: field name ''"},
         {"mp.log.info('x', {[('n'):rep(41)] = 1})", "log.info: field name 'nn"},
-        {"mp.log.inof('x')", "attempt to call a nil value"},
+        {"mp.log.inof('x')", "mp.log has no 'inof'; did you mean 'info'?"},
         {"mp.reply('x')", "reply: the status is a number"},
         {"mp.reply(200, nil, {header = {}})", "did you mean 'headers'?"},
         {"mp.foo()", "mp has no 'foo'"},
@@ -222,7 +230,7 @@ static void misuse_raises_at_the_callers_line(void **fixture)
         {"return event.decode()", "call it as event:decode()"},
         {"return event:decode('jsn')", "did you mean 'json'?"},
         {"return event:decode('cbor')", "later release"},
-        {"return event:decode(1)", "the format is a string"},
+        {"return event:decode(1)", "the format must be a string"},
         {"event.data = nil return event:decode()", "has no data"},
         {"return require 'os'", "module 'os' not found"},
         {"return require 'socket'", "the function has no socket.lua"},
@@ -292,6 +300,7 @@ static void reject_and_retry_say_how(void **fixture)
     assert_int_equal(k->done.status, 0);
     run_body("mp.retry('busy')", "");
     assert_int_equal(k->done.kind, MP_OUT_ERROR);
+    assert_int_equal(k->done.traceback.len, 0);
     assert_int_equal(k->done.did, MP_DID_RETRY);
     assert_int_equal(k->done.retry_after_us, -1);
     run_body("mp.retry('busy', {after = '1h30m'})", "");

@@ -307,15 +307,16 @@ static const struct {
     {"local t = {} while true do t[#t + 1] = {} end", MP_OUT_MEMORY,
      "limits.memory"},
     {"local mp = require 'moonpool' mp.publish('a', 'b')", MP_OUT_ERROR,
-     "main.lua:1: publish is not possible while the file runs; call it in "
+     "main.lua:1: publish is not possible while main.lua is loading; call it "
+     "in "
      "the handler"},
     {"local mp = require 'moonpool' mp.sleep(1)", MP_OUT_ERROR,
-     "sleep is not possible while the file runs"},
+     "sleep is not possible while main.lua is loading"},
     {"local mp = require 'moonpool' local x = mp.env.LIMT", MP_OUT_ERROR,
      "main.lua:1: env has no 'LIMT'; did you mean 'LIMIT'?"},
     {"local mp = require 'moonpool' coroutine.wrap(function() mp.sleep(1) "
      "end)()",
-     MP_OUT_ERROR, "sleep is not possible while the file runs"},
+     MP_OUT_ERROR, "sleep is not possible while main.lua is loading"},
     {"coroutine.yield()", MP_OUT_ERROR, "outside a coroutine"},
 };
 

@@ -236,8 +236,8 @@ static void a_session_in_doubt_is_subscribed_again(void **state)
     UNTIL(h, h->linked);
     assert_int_equal(broker_count(&h->broker, in_of(h), B_SUBSCRIBE), 1);
     kit_run(h, 30);
-    restart(h); /* and from then on it is sure again */
-    assert_int_equal(broker_count(&h->broker, in_of(h), B_SUBSCRIBE), 0);
+    restart(h); /* as each resumed session is */
+    assert_int_equal(broker_count(&h->broker, in_of(h), B_SUBSCRIBE), 1);
     kit_free(h);
 }
 
@@ -261,7 +261,7 @@ static void changes_of_subscriptions_wait_until_they_are_durable(void **state)
     UNTIL(h, subscribes(h) == before + 2);
     kit_run(h, 30); /* the answers, too */
     restart(h);
-    assert_int_equal(subscribes(h), before + 2);
+    UNTIL(h, subscribes(h) == before + 3); /* a resumed session, again */
     kit_free(h);
 }
 
@@ -338,7 +338,7 @@ static void what_was_lost_is_not_acked_and_comes_again_as_new(void **state)
     h->broker.session_present = true;
     kit_find(h);
     UNTIL(h, h->linked);
-    assert_int_equal(subscribes(h), 1);
+    assert_int_equal(subscribes(h), 2);
     send_reading(h, 5, true, "x");
     send_reading(h, 6, true, "x");
     UNTIL(h, h->n_inputs == 4);
@@ -509,10 +509,10 @@ static void a_session_of_an_earlier_release_is_taken_over(void **state)
     assert_true(has_file(h, "mqtt-session")); /* until it is durable */
     h->hold = false;
     UNTIL(h, h->linked);
-    assert_int_equal(subscribes(h), 0);
+    UNTIL(h, subscribes(h) == 1); /* it might not be ours any more */
     assert_false(has_file(h, "mqtt-session"));
     restart(h);
-    assert_int_equal(subscribes(h), 0);
+    UNTIL(h, subscribes(h) == 2);
     assert_non_null(strstr(h->kept[0].bytes, "epoch 9f86d081884c7d65"));
     kit_free(h);
 }

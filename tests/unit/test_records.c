@@ -4,7 +4,7 @@
 #include "tests/unit/durable_kit.h"
 
 struct entry {
-    uint16_t id;
+    uint32_t id;
     uint64_t hash, function;
     int64_t row;
 };
@@ -14,7 +14,7 @@ struct taken {
     unsigned n;
 };
 
-static void on_entry(void *arg, uint16_t id, uint64_t hash, uint64_t function,
+static void on_entry(void *arg, uint32_t id, uint64_t hash, uint64_t function,
                      int64_t row)
 {
     struct taken *t = arg;

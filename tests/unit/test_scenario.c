@@ -124,8 +124,9 @@ static const struct {
                                                   "null}}}]}",
      NULL},
     {"of a function without a key", ALONE, DOES,
-     "{\"state\":{\"n\":1},\"steps\":[{\"data\":\"mp.state.increment('n')\","
-     "\"expect\":{\"state\":{\"n\":2,\"m\":null}}},"
+     "{\"state\":{\"\":{\"n\":1}},"
+     "\"steps\":[{\"data\":\"mp.state.increment('n')\","
+     "\"expect\":{\"state\":{\"\":{\"n\":2,\"m\":null}}}},"
      "{\"data\":\"return event.key\",\"expect\":{\"result\":null,"
      "\"state\":{\"\":{\"n\":2}}}}]}",
      NULL},
@@ -337,7 +338,7 @@ static const struct {
                                           "\"publish\":[]}},"
                                           "{\"topic\":\"t/"
                                           "a\",\"data\":\"mp.alarm.set('x', "
-                                          "{after=30, slack=30})\"},"
+                                          "{after=30, slack=29})\"},"
                                           "{\"after\":1,\"expect\":{"
                                           "\"publish\":[{\"data\":{\"name\":"
                                           "\"x\"}}]}},"
@@ -428,6 +429,15 @@ static const struct {
                                                       "\"publish\":[{\"topic\":"
                                                       "\"q\"}]}}]}",
      "step 1: publish[1].topic: expected \"q\", got \"p\""},
+    {"of what differs the topic is told first", KEYED, DOES,
+     "{\"steps\":[" STEP("a",
+                         "mp.publish('p', 'x')") ",\"expect\":{"
+                                                 "\"publish\":[{\"data\":\"y\","
+                                                 "\"topic\":\"q\"}]}}]}",
+     "step 1: publish[1].topic: expected \"q\", got \"p\""},
+    {"a state without its actor", ALONE, DOES,
+     "{\"state\":{\"n\":1},\"steps\":[{}]}",
+     "state: 'n' is an integer; it is written {KEY: {NAME: value}}"},
     {"an actor that is none", ALONE, DOES,
      "{\"state\":{\"\":{},\"a\":{\"n\":1}},\"steps\":[{}]}",
      "state: actor 'a': [state] of 'counter' has no key"},

@@ -11,38 +11,72 @@
 
 #include "core/session.h"
 
+#define N(wraps, id) ((uint32_t)(wraps) << 16 | (id))
+
 static const struct {
-    uint32_t half;
-    uint16_t last, id;
+    uint32_t half, at, top;
+    uint16_t id;
     bool dup;
-    uint32_t wraps, half_after;
+    uint32_t sequence, half_after;
     const char *why;
-} wraps[] = {
-    {0, 0, 1, false, 0, 0, "the first message of a session"},
-    {0, 32767, 32768, false, 0, 1, "the second half is no wrap"},
-    {1, 65535, 1, false, 1, 2, "past 65,535 it wraps"},
-    {2, 3, 65530, true, 0, 2, "sent again from before the wrap"},
-    {2, 3, 65530, false, 0, 2, "the same, from a broker that forgets DUP"},
-    {1, 0, 1, false, 1, 2, "restarted just before a wrap"},
-    {2, 0, 65530, true, 0, 2, "restarted just after a wrap, sent again"},
-    {2, 0, 40000, false, 1, 3, "restarted, new, a half further"},
-    {0, 0, 40000, true, 0, 0, "nothing is before the beginning"},
+} numbers[] = {
+    {0, 0, 0, 1, false, N(0, 1), 0, "the first message of a session"},
+    {0, 32767, 0, 32768, false, N(0, 32768), 1, "the second half is no wrap"},
+    {1, 65535, 0, 1, false, N(1, 1), 2, "past 65,535 it wraps"},
+    {2, N(1, 3), 0, 65530, true, N(0, 65530), 2,
+     "sent again from before the wrap"},
+    {2, N(1, 3), 0, 65530, false, N(0, 65530), 2,
+     "the same, from a broker that forgets DUP"},
+    {1, 0, 0, 1, false, N(1, 1), 2, "restarted just before a wrap"},
+    {2, 0, 0, 65530, true, N(0, 65530), 2,
+     "restarted just after a wrap, sent again"},
+    {2, 0, 0, 40000, false, N(1, 40000), 3, "restarted, new, a half further"},
+    {0, 0, 0, 40000, true, N(0, 40000), 1, "nothing is before the beginning"},
+    {2, 0, N(1, 500), 65000, true, N(0, 65000), 2,
+     "restarted with records, sent again from before the wrap"},
+    {2, 0, N(1, 500), 501, true, N(1, 501), 2,
+     "restarted with records, the next one"},
+    {3, 0, N(1, 500), 40000, true, N(1, 40000), 3,
+     "records that are older than the half say nothing"},
 };
 
-static void wraps_tell_two_uses_of_an_id_apart(void **state)
+static void a_sequence_tells_two_uses_of_an_id_apart(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof wraps / sizeof *wraps; i++) {
-        struct mp_session s = {.half = wraps[i].half};
-        uint16_t last = wraps[i].last;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        struct mp_session s = {.half = numbers[i].half};
+        uint32_t at = numbers[i].at;
         bool changed;
 
-        print_message("%s\n", wraps[i].why);
-        assert_int_equal(
-            mp_session_wraps(&s, wraps[i].id, wraps[i].dup, &last, &changed),
-            wraps[i].wraps);
-        assert_int_equal(s.half, wraps[i].half_after);
-        assert_int_equal(changed, wraps[i].half != wraps[i].half_after);
+        print_message("%s\n", numbers[i].why);
+        assert_int_equal(mp_session_sequence(&s, numbers[i].id, numbers[i].dup,
+                                             at, numbers[i].top),
+                         numbers[i].sequence);
+        changed = mp_session_saw(&s, numbers[i].sequence, &at);
+        assert_int_equal(s.half, numbers[i].half_after);
+        assert_int_equal(changed, numbers[i].half != numbers[i].half_after);
+    }
+}
+
+/* A backlog of more than one round of ids, all of it sent again, twice. */
+static void a_long_backlog_keeps_its_numbers(void **state)
+{
+    struct mp_session s = {0};
+    uint32_t at, top = 0;
+
+    (void)state;
+    for (int again = 0; again < 3; again++) {
+        at = 0;
+        for (uint32_t n = 1; n <= 60000 + 20000 * (unsigned)again; n++) {
+            uint32_t lap = (n - 1) / 65535;
+            uint16_t id = (uint16_t)(n - lap * 65535);
+            uint32_t seq = mp_session_sequence(&s, id, again > 0, at,
+                                               again ? N(0, 30000) : top);
+
+            assert_int_equal(seq, N(lap, id));
+            (void)mp_session_saw(&s, seq, &at);
+        }
+        s.half = 0; /* what was committed last, at 30,000 */
     }
 }
 
@@ -117,7 +151,8 @@ static void what_is_no_session_is_an_empty_one(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(wraps_tell_two_uses_of_an_id_apart),
+        cmocka_unit_test(a_sequence_tells_two_uses_of_an_id_apart),
+        cmocka_unit_test(a_long_backlog_keeps_its_numbers),
         cmocka_unit_test(a_session_is_read_as_it_was_written),
         cmocka_unit_test(what_is_no_session_is_an_empty_one),
     };

@@ -140,6 +140,36 @@ static void actors_are_listed_without_the_functions_own(void **state)
             "{\"actors\":[],\"after\":null}\n");
 }
 
+static void an_actor_or_a_whole_function_is_cleared(void **state)
+{
+    (void)state;
+    ask("PUT", "/v1/functions/f/state/a", "1");
+    ask("PUT", "/v1/functions/f/state/a?key=k1", "1");
+    ask("PUT", "/v1/functions/f/state/b?key=k1", "1");
+    ask("PUT", "/v1/functions/f/state/a?key=k2", "1");
+    ask("PUT", "/v1/functions/g/state/a?key=k2", "1");
+    answers("DELETE", "/v1/functions/f/state?key=k1", "", "{\"count\":2}\n");
+    answers("GET", "/v1/functions/f/actors", "",
+            "{\"actors\":[\"k2\"],\"after\":null}\n");
+    answers("DELETE", "/v1/functions/f/state", "", "{\"count\":2}\n");
+    answers("DELETE", "/v1/functions/f/state", "", "{\"count\":0}\n");
+    answers("DELETE", "/v1/functions/g/state?key=", "", "{\"count\":0}\n");
+    answers("GET", "/v1/functions/g/actors", "",
+            "{\"actors\":[\"k2\"],\"after\":null}\n");
+}
+
+static void what_is_not_there_is_told(void **state)
+{
+    (void)state;
+    assert_int_equal(ask("GET", "/v1/functions/f/state", ""), MP_ENONE);
+    assert_int_equal(ask("GET", "/v1/functions/f/actors", ""), MP_ENONE);
+    assert_int_equal(ask("DELETE", "/v1/functions/f/state/a", ""), MP_ENONE);
+    ask("PUT", "/v1/functions/f/state/a?key=k", "1");
+    answers("GET", "/v1/functions/f/state", "",
+            "{\"values\":[],\"after\":null}\n");
+    assert_int_equal(ask("DELETE", "/v1/functions/f/state/a", ""), MP_ENONE);
+}
+
 static void what_has_expired_is_not_shown(void **state)
 {
     struct mp_batch b;
@@ -289,6 +319,71 @@ static void a_refused_output_needs_a_host_to_go_out(void **state)
     assert_int_equal(ask("POST", "/v1/functions/f/send", "x"), MP_EDENY);
 }
 
+/* ---- alarms ---- */
+
+static void put_alarm(const char *fn, const char *name, int64_t due, int64_t at)
+{
+    struct mp_batch b;
+
+    mp_batch_init(&b);
+    mp_batch_op(&b, MP_SQL_ALARM_PUT);
+    mp_batch_text(&b, mp_slice_str(fn));
+    mp_batch_text(&b, MP_S("k"));
+    mp_batch_text(&b, mp_slice_str(name));
+    if (due)
+        mp_batch_int(&b, due);
+    else
+        mp_batch_null(&b);
+    if (at)
+        mp_batch_int(&b, at);
+    else
+        mp_batch_null(&b);
+    mp_batch_text(&b, MP_S("data"));
+    mp_batch_null(&b);
+    assert_int_equal(mp_db_apply(local.db, &b, &why), 0);
+    mp_batch_fini(&b);
+}
+
+static void alarms_are_listed_by_either_clock(void **state)
+{
+    (void)state;
+    put_alarm("f", "after", local.now_us + 60000000, 0);
+    put_alarm("f", "at", 0, 1000000000000000);
+    put_alarm("g", "other", local.now_us, 0);
+    ask("GET", "/v1/alarms?function=f&limit=1", "");
+    has("{\"alarms\":[{\"function\":\"f\",\"alarm\":\"after\","
+        "\"key\":\"k\",\"due\":\"");
+    has("\"due_in\":60.0,\"reason\":\"alarm\"}],\"after\":1}");
+    ask("GET", "/v1/alarms?function=f&limit=1&after=1", "");
+    has("\"alarm\":\"at\",\"key\":\"k\",\"due\":\"2001-09-09T01:46:40");
+    has("\"due_in\":0.0,");
+    has("\"after\":null}");
+    ask("GET", "/v1/alarms", "");
+    has("other");
+    answers("DELETE", "/v1/queue", "", "{\"count\":0}\n");
+    ask("GET", "/v1/alarms", "");
+    has("other");
+}
+
+static void an_event_of_no_function_has_a_note(void **state)
+{
+    struct mp_request r = {.what = MP_ASKED_QUEUE, .limit = 10};
+
+    (void)state;
+    put_letter(1, 1, "f", "error");
+    ask("POST", "/v1/dead-letters/1/replay", "");
+    mp_buf_reset(&out);
+    assert_int_equal(mp_show_rows(local.db, &r, 0, MP_S("ff\nf\n"), &out, &why),
+                     0);
+    mp_buf_put(&out, "", 1);
+    has_not("note");
+    mp_buf_reset(&out);
+    assert_int_equal(mp_show_rows(local.db, &r, 0, MP_S("ff\n"), &out, &why),
+                     0);
+    mp_buf_put(&out, "", 1);
+    has("\"reason\":\"replay\",\"note\":\"no such function\"");
+}
+
 /* ---- what became of an event ---- */
 
 static void an_outcome_is_one_object(void **state)
@@ -321,12 +416,16 @@ int main(void)
         CASE(a_value_is_shown_as_it_was_put),
         CASE(a_list_ends_where_it_was_asked_to_and_goes_on_after),
         CASE(actors_are_listed_without_the_functions_own),
+        CASE(an_actor_or_a_whole_function_is_cleared),
+        CASE(what_is_not_there_is_told),
         CASE(what_has_expired_is_not_shown),
         CASE(a_letter_is_listed_and_shown),
         CASE(a_dropped_letter_is_gone_and_so_is_its_empty_group),
         CASE(a_replayed_letter_waits_in_the_queue),
         CASE(many_letters_are_replayed_page_by_page),
         CASE(a_refused_output_needs_a_host_to_go_out),
+        CASE(alarms_are_listed_by_either_clock),
+        CASE(an_event_of_no_function_has_a_note),
         CASE(an_outcome_is_one_object),
     };
 

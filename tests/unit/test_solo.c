@@ -220,6 +220,8 @@ static void waits_count_for_the_timeout(void **state)
               "return function(e) mp.sleep(60) end");
     f.fn->timeout_us = 30 * MP_MS;
     assert_string_equal(run(&f), "timeout");
+    assert_true(mp_slice_is(
+        f.out.error, "limits.timeout (30ms) passed while it was waiting"));
     assert_true(f.out.did & MP_DID_WAIT);
     f.fn->timeout_us = 5 * MP_SECOND; /* the cancelled run is forgotten */
     f.solo.wall_us = MP_SECOND;
@@ -291,6 +293,23 @@ static void effects_say_whose_they_are_and_when(void **state)
     assert_true(mp_slice_is(e.key, "k1"));
     assert_true(mp_slice_is(e.name, "n"));
     mp_actors_fini(&actors);
+    end(&f);
+}
+
+static void a_timeout_names_its_limit(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    begin(&f, "return function() while true do end end");
+    f.fn->cpu_us = 30 * MP_MS;
+    assert_string_equal(run(&f), "timeout");
+    assert_true(mp_slice_is(f.out.error, "ran longer than limits.cpu (30ms)"));
+    f.fn->cpu_us = 60 * MP_SECOND;
+    f.fn->timeout_us = 30 * MP_MS;
+    assert_string_equal(run(&f), "timeout");
+    assert_true(
+        mp_slice_is(f.out.error, "ran longer than limits.timeout (30ms)"));
     end(&f);
 }
 
@@ -570,6 +589,7 @@ int main(void)
         cmocka_unit_test(sleeping_moves_the_fake_clock_and_no_other),
         cmocka_unit_test(waits_count_for_the_timeout),
         cmocka_unit_test(effects_say_whose_they_are_and_when),
+        cmocka_unit_test(a_timeout_names_its_limit),
         cmocka_unit_test(asking_for_ever_is_a_timeout),
         cmocka_unit_test(frames_that_do_not_parse_kill_the_worker),
         cmocka_unit_test(an_effect_without_a_grant_is_an_error),

@@ -71,8 +71,7 @@ static void a_member_is_found_by_its_name(void **fixture)
     (void)fixture;
     assert_int_equal(parse(&doc, MP_S(text), &why), 0);
     assert_int_equal(doc.root->n, 5);
-    assert_true(
-        mp_slice_is(mp_tree_text(mp_tree_get(doc.root, "about")), "y"));
+    assert_true(mp_slice_is(mp_tree_text(mp_tree_get(doc.root, "about")), "y"));
     assert_int_equal(mp_tree_get(doc.root, "")->kind, MP_TREE_NULL);
     assert_int_equal(mp_tree_get(doc.root, "off")->kind, MP_TREE_BOOL);
     assert_false(mp_tree_get(doc.root, "off")->yes);
