@@ -193,7 +193,7 @@ static int read_json(const char *name, struct mp_tree_doc *doc,
         rc = mp_file_read_fd(STDIN_FILENO, JSON_MAX, &text, why);
     else
         rc = mp_file_read(AT_FDCWD, name, JSON_MAX, &text, why);
-    named = rc && rc != MP_ERANGE && strcmp(name, "-");
+    named = rc && rc != MP_ERANGE && strcmp(name, "-") != 0;
     if (rc == 0)
         rc = mp_tree_parse(doc, mp_buf_bytes(&text), why);
     if (rc && !named)

@@ -175,9 +175,9 @@ static void hand_over(struct mp_process *p, struct mp_invocation *inv,
 {
     struct mp_version *v = inv->slot->live ? inv->slot->live : inv->routed;
 
+    MP_ASSERT(v);
     if (inv->suspect && inv->version) /* its actor was taken for this one */
         v = inv->version;
-
     if (inv->version != v) {
         if (inv->version)
             mp_version_unref(p->pool, inv->version);

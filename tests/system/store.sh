@@ -314,7 +314,6 @@ end "$HOST"
 case_is "and untouched" [ "$sum" = "$(sha256sum <"$work/data/moonpool.db")" ]
 sql "PRAGMA user_version = $(cat "$work/version")"
 
-size=$(stat -c %s "$work/data/moonpool.db")
 for at in 0 8192 16384 65536; do
     head -c 4096 /dev/urandom | dd of="$work/data/moonpool.db" bs=1 \
         seek="$at" conv=notrunc 2>/dev/null
