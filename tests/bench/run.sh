@@ -122,7 +122,10 @@ watcher() {
 
 # flood NAME: count readings as fast as they go, one of `every` is answered.
 # Appends to NAME.rate (readings/s) and NAME.cpu (seconds per 100,000).
+# The time is that from the first answer to the last: before_first readings
+# came before it.
 every=10
+before_first=0
 flood() {
     local name=$1 before after got
     broker || return 1
@@ -139,7 +142,8 @@ flood() {
         return 1
     }
     field seconds <"$work/alerts.log" |
-        awk -v n="$count" '{printf "%.0f\n", n / $1}' >>"$work/$name.rate"
+        awk -v n="$((count - before_first))" '{printf "%.0f\n", n / $1}' \
+            >>"$work/$name.rate"
     awk -v a="$before" -v b="$after" 'BEGIN {print b - a}' >>"$work/$name.cpu"
     field duplicates <"$work/alerts.log" >>"$work/$name.duplicates"
     [ -n "${flood_keeps:-}" ] || end_all
@@ -252,6 +256,8 @@ flood_durable() {
 # the same increments in SQLite, one commit a batch of the same bounds.
 part_durable() {
     local run best subject=durable function=counter every=100
+    # 100 devices in turn, each answered at its 100th reading
+    local before_first=9900
     local modes=(counter counter-gather)
     say "durable: $count readings counted for each of 100 devices"
     for ((run = 0; run < runs; run++)); do all flood_durable "$run" rate cpu; done
@@ -266,7 +272,7 @@ part_durable() {
         "$(spread <"$work/durable.bytes")"
 }
 
-# 10,000 alarms, one for each device: set by one burst, then all fired.
+# 10,000 alarms, one for each device: set by one burst, all fired 2 s later.
 part_alarms() {
     local run function=alarms
     say "10,000 alarms set and fired"
@@ -279,7 +285,7 @@ part_alarms() {
         field seconds <"$work/alerts.log" >>"$work/alarms.seconds"
         end_all
     done
-    row "10,000 alarms set, 2 s later fired, answers confirmed" s \
+    row "10,000 alarms fired, from the first answer to the last" s \
         "$(spread <"$work/alarms.seconds")"
 }
 
