@@ -288,6 +288,42 @@ void mp_invocation_park_outputs(struct mp_invocation *inv)
     mp_invocation_end_with(inv, ticket);
 }
 
+/* It holds its input back, and goes to disk so that it need not; with no room
+ * there, it is refused. */
+static void take_over(struct mp_invocation *inv, enum mp_parked why)
+{
+    if (inv->stage == MP_COMMITTING)
+        return;
+    if (inv->stage == MP_SENDING) {
+        mp_invocation_park_outputs(inv);
+    } else if (!mp_invocation_park(inv, why, 0)) {
+        mp_invocation_take_out(inv);
+        mp_invocation_refuse(inv, MP_DEAD_FULL,
+                             "no room: limits.park_bytes or [store] queue is "
+                             "used up");
+    }
+}
+
+/*
+ * From inv on, the function's inputs go to disk as they come: so must those
+ * that came before it.  The broker would bring these again after a crash,
+ * behind the ones that are on disk.
+ */
+static void take_over_earlier(struct mp_host *h,
+                              const struct mp_invocation *inv,
+                              enum mp_parked why)
+{
+    mp_list_each_safe (at, &h->holding) {
+        struct mp_invocation *earlier =
+            mp_of(at, struct mp_invocation, holding);
+
+        if (earlier == inv)
+            break;
+        if (earlier->slot == inv->slot)
+            take_over(earlier, why);
+    }
+}
+
 /* What has held its input back for too long is parked.  Not while the host
  * stops: the broker keeps it as well. */
 static void on_hold(uv_timer_t *timer)
@@ -302,16 +338,7 @@ static void on_hold(uv_timer_t *timer)
 
         if (inv->input->received_us > since_us)
             break;
-        if (inv->stage == MP_COMMITTING)
-            continue;
-        if (inv->stage == MP_SENDING) {
-            mp_invocation_park_outputs(inv);
-        } else if (!mp_invocation_park(inv, MP_PARKED_SLOW, 0)) {
-            mp_invocation_take_out(inv);
-            mp_invocation_refuse(inv, MP_DEAD_FULL,
-                                 "no room: limits.park_bytes or [store] queue "
-                                 "is used up");
-        }
+        take_over(inv, MP_PARKED_SLOW);
     }
     mp_host_hold(h);
 }
@@ -432,6 +459,7 @@ static void queue_input(struct mp_host *h, struct mp_invocation *inv)
         return;
     }
     if (!oldest && !mp_sched_has_room(inv->slot, bytes)) {
+        take_over_earlier(h, inv, MP_PARKED_FULL);
         spill(h, inv);
         return;
     }
@@ -443,6 +471,8 @@ static void queue_input(struct mp_host *h, struct mp_invocation *inv)
     mp_pool_add(&h->pool, inv);
     if (inv->slot->breaker.state == MP_BREAKER_CLOSED)
         return;
+    if (can_park && inv->slot->breaker.held_back == 0)
+        take_over_earlier(h, inv, MP_PARKED_QUARANTINED);
     inv->slot->breaker.held_back++;
     if (can_park && !mp_invocation_park(inv, MP_PARKED_QUARANTINED, 0)) {
         mp_sched_remove(&inv->slot->group->sched, inv);

@@ -4,7 +4,6 @@
  *     moonpool-session 1
  *     epoch 9f86d081884c7d65
  *     half 3
- *     doubt
  *     sub sure 1 retained 17 sensors/+/env
  *
  * sub: sure or unsure, QoS, retained or live, identifier, filter to the end
@@ -43,7 +42,6 @@ void mp_session_renew(struct mp_session *s)
 {
     forget_subs(s);
     s->half = 0;
-    s->doubt = false;
     do {
         if (getrandom(&s->epoch, sizeof(s->epoch), 0) != sizeof(s->epoch))
             mp_bug(__FILE__, __LINE__, "getrandom gives nothing");
@@ -56,12 +54,6 @@ struct mp_sub *mp_session_sub(struct mp_session *s, const char *filter)
         if (strcmp(s->subs[i].filter, filter) == 0)
             return &s->subs[i];
     return NULL;
-}
-
-void mp_session_doubt_subs(struct mp_session *s)
-{
-    for (unsigned i = 0; i < s->n_subs; i++)
-        s->subs[i].sure = false;
 }
 
 struct mp_sub *mp_session_add(struct mp_session *s, const char *filter)
@@ -111,9 +103,7 @@ static int parse_lines(struct mp_session *s, char *text)
         if (sscanf(line, "epoch %" SCNx64, &s->epoch) == 1 ||
             sscanf(line, "half %" SCNu32, &s->half) == 1)
             continue;
-        if (strcmp(line, "doubt") == 0)
-            s->doubt = true;
-        else if (parse_sub(s, line))
+        if (parse_sub(s, line))
             return MP_EPARSE;
     }
     return s->epoch ? 0 : MP_EPARSE;
@@ -134,8 +124,8 @@ int mp_session_parse(struct mp_session *s, struct mp_slice text)
 
 void mp_session_put(const struct mp_session *s, struct mp_buf *text)
 {
-    mp_buf_printf(text, "%s\nepoch %016" PRIx64 "\nhalf %" PRIu32 "\n%s", HEAD,
-                  s->epoch, s->half, s->doubt ? "doubt\n" : "");
+    mp_buf_printf(text, "%s\nepoch %016" PRIx64 "\nhalf %" PRIu32 "\n", HEAD,
+                  s->epoch, s->half);
     for (unsigned i = 0; i < s->n_subs; i++) {
         const struct mp_sub *sub = &s->subs[i];
 

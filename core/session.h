@@ -9,10 +9,12 @@
  *   half    how often packet ids have passed 0 or 32,768 (they wrap at
  *           65,535): its half tells two uses of one id apart;
  *   subs    the subscriptions the broker has.  One that is not *sure* was on
- *           its way when we last wrote: subscribe it, or unsubscribe it, again;
- *   doubt   we are about to connect: should the broker begin a new session
- *           now, and we die before that is noted, it will say later that
- *           there is a session, and it has none of these subscriptions.
+ *           its way when we last wrote: subscribe it, or unsubscribe it, again.
+ *
+ * That the broker says it kept a session doesn't mean that it is this one: it
+ * may have begun a new one when we died, before we noted that.  Nothing came
+ * in such a session, which has no subscription; and whoever resumes one
+ * subscribes all again.
  *
  * Process  host only.   Thread  loop thread.
  * Memory   the structure owns its subs and their texts.
@@ -38,7 +40,6 @@ struct mp_sub {
 struct mp_session {
     uint64_t epoch;
     uint32_t half;
-    bool doubt;
     struct mp_sub *subs;
     unsigned n_subs;
 };
@@ -69,8 +70,6 @@ uint32_t mp_session_sequence(const struct mp_session *s, uint16_t packet_id,
 bool mp_session_saw(struct mp_session *s, uint32_t sequence, uint32_t *at);
 
 struct mp_sub *mp_session_sub(struct mp_session *s, const char *filter);
-/* No subscription is sure any more. */
-void mp_session_doubt_subs(struct mp_session *s);
 /* Add an empty one; takes a copy of filter. */
 struct mp_sub *mp_session_add(struct mp_session *s, const char *filter);
 void mp_session_remove(struct mp_session *s, struct mp_sub *sub);

@@ -177,22 +177,16 @@ static int mqtt_open(struct mp_host *host, uv_loop_t *loop,
                      const struct mp_config *config, void **self,
                      struct mp_why *why)
 {
-    int dir = open(config->data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct mqtt *mq;
 
-    if (dir < 0)
-        return mp_why_errno(why, "open %s", config->data);
-    if (check_files(config, why)) {
-        close(dir);
+    if (check_files(config, why))
         return MP_EIO;
-    }
     signal(SIGPIPE, SIG_IGN); /* the library writes to closed sockets */
     mosquitto_lib_init();
     mq = mp_zalloc(sizeof *mq);
     mq->host = host;
     mq->loop = loop;
     mq->config = config;
-    mq->dir_fd = dir;
     mp_list_init(&mq->lanes);
     if (getrandom(&mq->counter_base, sizeof mq->counter_base, 0) < 0)
         mp_bug(__FILE__, __LINE__, "getrandom gives nothing");
@@ -372,7 +366,6 @@ static void mqtt_finish(struct mqtt *mq)
     void (*finished)(void *arg) = mq->finished;
     void *arg = mq->finished_arg;
 
-    close(mq->dir_fd);
     close(mq->gather_fd);
     free(mq->source);
     free(mq->status_topic);

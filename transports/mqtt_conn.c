@@ -223,6 +223,7 @@ void mp_mqtt_conn_start(struct mqtt_conn *c)
     c->held = false;
     if (c->working)
         return; /* held and wanted again meanwhile: that try goes on */
+    MP_ASSERT(!c->poll);
     if (c->no_tls)
         return; /* never in the clear when TLS was asked for */
     if (mq->version)

@@ -126,7 +126,6 @@ struct mqtt_lane {
     char *name;      /* of a lane of its own; NULL: the shared one */
     char *kept;      /* its session's name in the database, "mqtt/LANE" */
     const char *tag; /* the LANE of that; records have it */
-    char *file;      /* where an earlier release kept the session */
     struct mp_gate gate;
     struct mp_redelivery seen;
     struct mp_session session;
@@ -158,8 +157,7 @@ struct mqtt_lane {
     bool met;     /* it was up before, since the start */
     bool stale;   /* the session is not as it is kept */
     bool unkept;  /* the broker began a session, and that is not durable */
-    bool doubted; /* the session was in doubt when it was loaded */
-    struct mp_commit_wait connecting, subscribing, half, taken_over;
+    struct mp_commit_wait subscribing, half;
     /* the proof: a packet whose answer shows that all before was seen */
     int proof_id; /* 0: none on its way */
     uint32_t proof_flush;
@@ -180,7 +178,6 @@ struct mqtt {
     struct mp_host *host;
     uv_loop_t *loop;
     const struct mp_config *config;
-    int dir_fd;
     struct mp_link lanes;
     struct mqtt_lane *shared;
     struct mqtt_out *out;

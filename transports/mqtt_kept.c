@@ -9,24 +9,17 @@
  * and the records of core/redelivery.h.  Keeping is asynchronous: who must not
  * go on before it is durable waits for that, and is not called at all when
  * the connection it was for is gone.
- *
- * An earlier release kept sessions in files, mqtt-session and
- * mqtt-session-LANE.  They are taken over, and removed when that is durable.
  */
 #include "transports/mqtt_impl.h"
 
-#include <dirent.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-#include "core/base/file.h"
 #include "core/log.h"
 
 /* Filters are at most 65,535 bytes, and few; past this it is not ours. */
 enum { SESSION_BYTES_MAX = 16 << 20, NAMES_BYTES_MAX = 1 << 20 };
 
 static const char KEPT_LANES[] = "mqtt/lanes";
-static const char FILE_PREFIX[] = "mqtt-session-";
 
 void mp_mqtt_kept_save(struct mqtt_lane *l, struct mp_commit_wait *w,
                        void (*done)(struct mp_commit_wait *w, int rc))
@@ -47,63 +40,20 @@ void mp_mqtt_kept_save(struct mqtt_lane *l, struct mp_commit_wait *w,
 
 /* ---- loading ---- */
 
-static void file_may_go(struct mp_commit_wait *w, int rc)
-{
-    struct mqtt_lane *l = mp_of(w, struct mqtt_lane, taken_over);
-
-    if (rc == 0)
-        (void)unlinkat(l->conn.mq->dir_fd, l->file, 0);
-}
-
-static int take_over_file(struct mqtt_lane *l, struct mp_why *why)
-{
-    struct mqtt *mq = l->conn.mq;
-    struct mp_buf text;
-    int rc;
-
-    mp_buf_init(&text, SESSION_BYTES_MAX);
-    rc = mp_file_read(mq->dir_fd, l->file, SESSION_BYTES_MAX, &text, why);
-    if (rc == 0) {
-        rc = mp_session_parse(&l->session, mp_buf_bytes(&text));
-        if (rc)
-            mp_why_set(why, rc, "%s is not a session file", l->file);
-        else
-            mp_host_keep(mq->host, l->kept, mp_buf_bytes(&text), &l->taken_over,
-                         file_may_go);
-    }
-    mp_buf_fini(&text);
-    return rc == MP_ENONE ? 0 : rc;
-}
-
-static int load_session(struct mqtt_lane *l, struct mp_why *why)
+void mp_mqtt_kept_load(struct mqtt_lane *l)
 {
     struct mp_slice text = mp_host_kept(l->conn.mq->host, l->kept);
 
-    if (!text.ptr)
-        return take_over_file(l, why);
-    /* It was taken over, but the end came before it was removed. */
-    (void)unlinkat(l->conn.mq->dir_fd, l->file, 0);
-    if (mp_session_parse(&l->session, text))
-        return mp_why_set(why, MP_EPARSE, "%s is not a session", l->kept);
-    return 0;
-}
-
-void mp_mqtt_kept_load(struct mqtt_lane *l)
-{
-    struct mp_why why = {0};
-
-    if (load_session(l, &why))
-        mp_log(MP_WARN, "mqtt", NULL, "%s; begins a new one", why.text);
-    l->doubted = l->session.doubt;
+    if (text.ptr && mp_session_parse(&l->session, text))
+        mp_log(MP_WARN, "mqtt", NULL, "%s is not a session; begins a new one",
+               l->kept);
     mp_redelivery_load(&l->seen);
 }
 
 void mp_mqtt_kept_wait_not(struct mqtt_lane *l)
 {
-    mp_commit_wait_not(&l->connecting);
     mp_commit_wait_not(&l->subscribing);
     mp_commit_wait_not(&l->half);
-    mp_commit_wait_not(&l->taken_over);
 }
 
 /* `unkept` stays: what the broker did is not undone by a database that goes
@@ -114,7 +64,7 @@ void mp_mqtt_kept_forget(struct mqtt_lane *l)
     mp_redelivery_clear(&l->seen);
     mp_session_fini(&l->session);
     l->at = l->top = 0;
-    l->stale = l->doubted = false;
+    l->stale = false;
 }
 
 void mp_mqtt_kept_begin(struct mqtt_lane *l)
@@ -133,7 +83,6 @@ void mp_mqtt_kept_end(struct mqtt_lane *l)
     mp_mqtt_kept_forget(l);
     mp_records_clear(mp_host_records(mq->host), l->tag);
     mp_host_keep(mq->host, l->kept, mp_slice(NULL, 0), NULL, NULL);
-    (void)unlinkat(mq->dir_fd, l->file, 0);
 }
 
 /* ---- the names of lanes ---- */
@@ -157,25 +106,6 @@ void mp_mqtt_kept_names(struct mqtt *mq)
     mp_buf_fini(&names);
 }
 
-static void each_file(struct mqtt *mq,
-                      void (*each)(struct mqtt *mq, const char *name))
-{
-    int fd = dup(mq->dir_fd);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    size_t prefix = sizeof FILE_PREFIX - 1;
-
-    if (!dir) {
-        if (fd >= 0)
-            close(fd);
-        return;
-    }
-    rewinddir(dir);
-    for (struct dirent *e; (e = readdir(dir));)
-        if (strncmp(e->d_name, FILE_PREFIX, prefix) == 0)
-            each(mq, e->d_name + prefix);
-    closedir(dir);
-}
-
 void mp_mqtt_kept_each(struct mqtt *mq,
                        void (*each)(struct mqtt *mq, const char *name))
 {
@@ -187,5 +117,4 @@ void mp_mqtt_kept_each(struct mqtt *mq,
          name = strtok_r(NULL, "\n", &rest))
         each(mq, name);
     free(names);
-    each_file(mq, each);
 }

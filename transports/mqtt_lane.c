@@ -242,25 +242,10 @@ static void set_key(struct mqtt_lane *l)
 
 /* ---- what must be durable before we go on ---- */
 
-static void doubt_kept(struct mp_commit_wait *w, int rc)
-{
-    struct mqtt_lane *l = mp_of(w, struct mqtt_lane, connecting);
-
-    if (rc == 0 && l->conn.state < MQTT_ENDING)
-        mp_mqtt_conn_start(&l->conn);
-}
-
 void mp_mqtt_lane_connect(struct mqtt_lane *l)
 {
-    if (l->conn.mq->away)
-        return;
-    /* Without anything kept, or with nothing sure, there is no doubt. */
-    if (!l->session.epoch || l->session.doubt || l->unkept) {
+    if (!l->conn.mq->away)
         mp_mqtt_conn_start(&l->conn);
-        return;
-    }
-    l->session.doubt = true;
-    mp_mqtt_kept_save(l, &l->connecting, doubt_kept);
 }
 
 static void half_kept(struct mp_commit_wait *w, int rc)
@@ -269,12 +254,14 @@ static void half_kept(struct mp_commit_wait *w, int rc)
 
     if (rc)
         return; /* the transport is told that all is lost */
+    if (!l->live)
+        return;
     mp_gate_settled(&l->gate, mp_now_us());
     mp_mqtt_lane_wake(l);
 }
 
-/* It holds the gate as an input in work does; another connection waits for
- * it before it is made (mp_mqtt_lane_connect). */
+/* It holds the gate as an input in work does, on the connections after this
+ * one too (lane_up). */
 void mp_mqtt_lane_keep_half(struct mqtt_lane *l)
 {
     if (!mp_mqtt_kept_waits(&l->half))
@@ -295,6 +282,7 @@ static void lane_up(struct mqtt_conn *c, bool session)
 
     l->live = true;
     l->listening = true;
+    l->stale = false;
     l->is_new = !session || !l->session.epoch || l->unkept;
     l->dup = l->ready = l->flushing = l->unread = l->gathering = false;
     l->proof_id = 0;
@@ -302,12 +290,8 @@ static void lane_up(struct mqtt_conn *c, bool session)
     l->unanswered = 0;
     for (unsigned i = 0; i < l->session.n_subs; i++)
         l->session.subs[i].packet_id = 0;
-    l->stale = l->session.doubt;
     if (l->is_new)
         mp_mqtt_kept_begin(l);
-    else if (l->doubted)
-        mp_session_doubt_subs(&l->session);
-    l->session.doubt = l->doubted = false;
     /*
      * The broker says that it kept a session, not whose: another host may
      * have used our name, a backup may have brought ours back.  To subscribe
@@ -318,6 +302,8 @@ static void lane_up(struct mqtt_conn *c, bool session)
         l->session.subs[i].refresh =
             !l->is_new && (c->version == MQTT_PROTOCOL_V5 || !l->met);
     l->met = true;
+    if (mp_mqtt_kept_waits(&l->half))
+        mp_gate_took(&l->gate, 1, 0);
     set_key(l);
     mp_log(MP_DEBUG, "mqtt", NULL, "connected as '%s', MQTT %s, session %s",
            c->client_id, c->version == MQTT_PROTOCOL_V5 ? "5" : "3.1.1",
@@ -337,7 +323,6 @@ static void lane_down(struct mqtt_conn *c)
 
     l->live = l->ready = l->abandoned = false;
     mp_commit_wait_not(&l->subscribing);
-    mp_commit_wait_not(&l->half);
     mp_gate_lost(&l->gate, mp_now_us());
     mp_redelivery_lost(&l->seen);
 }
@@ -359,7 +344,6 @@ static void lane_free(struct mqtt_lane *l)
     mp_mqtt_subs_forget(l);
     free(l->name);
     free(l->kept);
-    free(l->file);
     free(l);
 }
 
@@ -505,12 +489,8 @@ struct mqtt_lane *mp_mqtt_lane_new(struct mqtt *mq, const char *name,
     l->name = name ? name_of("", name) : NULL;
     l->kept = name_of(KEPT, name ? name : "shared");
     l->tag = l->kept + strlen(KEPT);
-    l->file =
-        name ? name_of("mqtt-session-", name) : name_of("mqtt-session", "");
-    mp_list_init(&l->connecting.link);
     mp_list_init(&l->subscribing.link);
     mp_list_init(&l->half.link);
-    mp_list_init(&l->taken_over.link);
     mp_session_init(&l->session);
     mp_redelivery_init(&l->seen, mp_host_records(mq->host), l->tag);
     if (!mq->away)

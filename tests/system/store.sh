@@ -58,6 +58,14 @@ return function(e)
     mp.state.increment("n")
 end
 END
+function_of tight "[trigger in]" "mqtt = tight/in" "[state]" \
+    "[limits]" "queue = 5" <<'END'
+local mp = require "moonpool"
+return function(e)
+    mp.sleep(0.1)
+    mp.state.set("seen", mp.state.get("seen", "") .. e.data .. " ")
+end
+END
 function_of narrow "[trigger in]" "mqtt = narrow/in" "[state]" "[limits]" \
     "queue = 5" "park_bytes = 16K" <<'END'
 local mp = require "moonpool"
@@ -191,7 +199,7 @@ until_true 8 some_done
 n=$(mp state get slow n --key 3)
 case_is "3,000 readings for a slow function: it is in the middle" \
     [ "$n" -lt 300 ]
-case_is "most wait on disk" [ "$(sql 'SELECT COUNT(*) FROM queue')" -gt 500 ]
+case_is "many wait on disk" [ "$(sql 'SELECT COUNT(*) FROM queue')" -gt 50 ]
 end "$HOST" KILL
 host
 all_done() {
@@ -209,6 +217,17 @@ in_order() {
 case_is "in the order of their topics" in_order
 case_is "and nothing waits any more" \
     [ "$(mp queue ls slow --json | wc -l)" -eq 0 ]
+
+# Killed as soon as some are on disk, the ones before them in memory.
+seq 1 12 | mosquitto_pub -p "$PORT" -q 1 -t tight/in -l
+some_wait() {
+    [ "$(sql "SELECT COUNT(*) FROM queue WHERE fn = 'tight'")" -ge 6 ]
+}
+case_is "a full queue: some wait on disk" until_true 5 some_wait
+end "$HOST" KILL
+host
+case_is "over SIGKILL what is on disk does not overtake what was not" \
+    until_true 10 value_is tight seen '"1 2 3 4 5 6 7 8 9 10 11 12 "'
 
 for ((n = 1; n <= 100; n++)); do printf '%0500d\n' "$n"; done |
     mosquitto_pub -p "$PORT" -q 1 -t narrow/in -l
