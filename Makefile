@@ -63,12 +63,16 @@ BASE_O := $(call lib,core/base)
 CORE_O := $(call lib,core)
 API_O := $(call lib,core/api)
 LUART_O := $(call lib,luart)
-TRANSPORT_O := $(call lib,transports)
+# Loaded when they are needed: transports/http*.c is moonpool-http.so.
+HTTP_O := $(patsubst %.c,$(B)/%.o,$(wildcard transports/http*.c))
+COAP_O := $(patsubst %.c,$(B)/%.o,$(wildcard transports/coap*.c))
+TRANSPORT_O := $(filter-out $(HTTP_O) $(COAP_O),$(call lib,transports))
 # Each program has its main in a file of cli/; what they share is the rest.
 MAINS := $(B)/cli/moonpool.o $(B)/cli/host.o $(B)/cli/worker.o
 CLI_O := $(filter-out $(MAINS),$(call lib,cli))
 
-PROGRAMS := $(B)/moonpool $(B)/moonpool-host $(B)/moonpool-worker $(B)/moonpool-api.so
+OBJECTS := $(B)/moonpool-api.so $(if $(HTTP_O),$(B)/moonpool-http.so) $(if $(COAP_O),$(B)/moonpool-coap.so)
+PROGRAMS := $(B)/moonpool $(B)/moonpool-host $(B)/moonpool-worker $(OBJECTS)
 
 .PHONY: all
 all: $(PROGRAMS)
@@ -80,7 +84,7 @@ step = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
 $(B)/luart/%.o $(B)/tests/%.o: CPPFLAGS += $(LUA_CFLAGS)
 $(B)/tests/fuzz/%.o: CPPFLAGS += $(if $(FUZZ),,-DMP_FUZZ_MAIN)
-$(API_O): CFLAGS += -fPIC
+$(API_O) $(HTTP_O) $(COAP_O): CFLAGS += -fPIC
 $(B)/core/worker.o $(B)/cli/%.o: CPPFLAGS += -DMP_LIBEXEC='"$(LIBEXEC)"'
 $(B)/core/worker.o $(call lib,cli): $(B)/prefix
 
@@ -102,6 +106,7 @@ $(B)/libbase.a: $(BASE_O)
 $(B)/libcore.a: $(CORE_O)
 $(B)/libluart.a: $(LUART_O)
 $(B)/libcli.a: $(CLI_O)
+$(B)/libtransport.a: $(TRANSPORT_O)
 $(B)/lib%.a:
 	@mkdir -p $(@D)
 	@rm -f $@ && $(AR) rcs $@ $^
@@ -110,12 +115,20 @@ $(B)/lib%.a:
 
 $(B)/moonpool: $(B)/cli/moonpool.o $(B)/libcli.a $(B)/libcore.a $(B)/libbase.a
 	$(call step,LINK,$@)$(CC) $(LDFLAGS) $^ -linih -luv -lsqlite3 -lpthread -o $@
-# What the shared object takes from the host is kept there and shown to it.
-API_NEEDS = $(shell nm -u $(B)/moonpool-api.so | sed -n 's/^ *U \(mp_.*\)/-Wl,-u,\1 -Wl,--export-dynamic-symbol=\1/p')
+# What the shared objects take from the host is kept there and shown to them.
+NEEDS = $(shell nm -u $(OBJECTS) | sed -n 's/^ *U \(mp_.*\)/-Wl,-u,\1 -Wl,--export-dynamic-symbol=\1/p')
+HTTP_L = -lmicrohttpd -lmbedcrypto
+COAP_L = -lcoap-3-openssl
 $(B)/moonpool-api.so: $(API_O)
-	$(call step,LINK,$@)$(CC) $(filter-out -pie,$(LDFLAGS)) -shared $^ -lmicrohttpd -luv -o $@
-$(B)/moonpool-host: $(B)/cli/host.o $(TRANSPORT_O) $(B)/libcli.a $(B)/libcore.a $(B)/libbase.a $(B)/moonpool-api.so
-	$(call step,LINK,$@)$(CC) $(LDFLAGS) $(API_NEEDS) $(filter-out %.so,$^) -lmosquitto -luv -linih -lsqlite3 -lpthread -o $@
+$(B)/moonpool-api.so: LIBS = -lmicrohttpd
+$(B)/moonpool-http.so: $(HTTP_O)
+$(B)/moonpool-http.so: LIBS = $(HTTP_L)
+$(B)/moonpool-coap.so: $(COAP_O)
+$(B)/moonpool-coap.so: LIBS = $(COAP_L)
+$(OBJECTS):
+	$(call step,LINK,$@)$(CC) $(filter-out -pie,$(LDFLAGS)) -shared $^ $(LIBS) -luv -o $@
+$(B)/moonpool-host: $(B)/cli/host.o $(TRANSPORT_O) $(B)/libcli.a $(B)/libcore.a $(B)/libbase.a $(OBJECTS)
+	$(call step,LINK,$@)$(CC) $(LDFLAGS) $(NEEDS) $(filter-out %.so,$^) -lmosquitto -luv -linih -lsqlite3 -lpthread -o $@
 $(B)/moonpool-worker: $(B)/cli/worker.o $(B)/libluart.a $(B)/libbase.a
 	$(call step,LINK,$@)$(CC) $(LDFLAGS) $^ $(LUA_LIBS) -lseccomp -lm -o $@
 
@@ -129,8 +142,13 @@ ALL_L = -lmosquitto -luv -linih -lsqlite3 -lseccomp $(LUA_LIBS) -lm
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
 LOAD := $(patsubst tests/load/%.c,$(B)/%,$(wildcard tests/load/*.c))
 $(B)/libtest.a: $(filter-out $(B)/tests/unit/test_%,$(call lib,tests/unit))
-$(B)/tests/test_%: $(B)/tests/unit/test_%.o $(B)/libtest.a $(TRANSPORT_O) $(ALL_LIBS) | $(B)/tests/moonpool-worker
-	$(call step,LINK,$@)$(CC) $(LDFLAGS) $^ -lcmocka $(ALL_L) -o $@
+# What the host loads, its tests link.
+$(B)/tests/test_http $(B)/tests/test_http_auth: $(HTTP_O)
+$(B)/tests/test_http $(B)/tests/test_http_auth: TEST_L = $(HTTP_L)
+$(B)/tests/test_coap: $(COAP_O)
+$(B)/tests/test_coap: TEST_L = $(COAP_L)
+$(B)/tests/test_%: $(B)/tests/unit/test_%.o $(B)/libtest.a $(B)/libtransport.a $(ALL_LIBS) | $(B)/tests/moonpool-worker
+	$(call step,LINK,$@)$(CC) $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) -lcmocka $(ALL_L) $(TEST_L) -o $@
 
 $(LOAD): $(B)/%: $(B)/tests/load/%.o $(B)/libbase.a
 	$(call step,LINK,$@)$(CC) $(LDFLAGS) $^ -lmosquitto -luv -lm -o $@
@@ -248,7 +266,7 @@ powercut fault:
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBEXEC) $(DESTDIR)$(PREFIX)/lib/systemd/system
 	install -s -m 755 $(B)/moonpool $(DESTDIR)$(PREFIX)/bin/
-	install -s -m 755 $(B)/moonpool-host $(B)/moonpool-worker $(B)/moonpool-api.so $(DESTDIR)$(LIBEXEC)/
+	install -s -m 755 $(B)/moonpool-host $(B)/moonpool-worker $(OBJECTS) $(DESTDIR)$(LIBEXEC)/
 	sed 's|@PREFIX@|$(PREFIX)|' cli/moonpool.service > $(B)/moonpool.service
 	install -m 644 $(B)/moonpool.service $(DESTDIR)$(PREFIX)/lib/systemd/system/
 	install -d $(DESTDIR)/etc/moonpool/functions $(DESTDIR)$(PREFIX)/share/doc/moonpool

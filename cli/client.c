@@ -290,8 +290,9 @@ static int open_data(struct mp_client *c)
     if (dir < 0 && is_shut(c))
         return shut(c);
     if (dir < 0) {
-        fprintf(stderr, "%s: no host runs, and the data directory %s: %s\n",
-                c->verb, c->data, strerror(errno));
+        fprintf(stderr, "%s: no host runs on %s: %s\n", c->verb, c->data,
+                errno == ENOENT ? "there is no such directory"
+                                : strerror(errno));
         return MP_EXIT_NO_HOST;
     }
     become_owner(c->data);
@@ -328,7 +329,10 @@ int mp_client_open(struct mp_client **out, const char *verb,
     *out = c;
     if (f->store || f->config || (host && !*host))
         host = f->host; /* said here beats said somewhere */
-    if (host && strstr(host, "://")) {
+    if ((f->store && !*f->store) || (host && !*host)) {
+        status =
+            say(c, MP_EXIT_USAGE, "the path of --host or --store is empty");
+    } else if (host && strstr(host, "://")) {
         status = say(c, MP_EXIT_USAGE,
                      "a host is named by the path of its socket, as in "
                      "/var/lib/moonpool/moonpool.sock");

@@ -1,7 +1,6 @@
 /*
  * dlq.c - `moonpool dlq`: what was given up, looked at, tried again, dropped.
  */
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -11,15 +10,8 @@
 #include "core/base/text.h"
 #include "core/request.h"
 
-enum { WORDS_MAX = 65 }; /* what to do, a function and ids */
-
 struct dlq {
-    struct mp_client *c;
-    struct mp_client_flags flags;
-    bool all;
-    const char *function; /* NULL: any */
-    const char *ids[WORDS_MAX];
-    unsigned n_ids;
+    struct mp_choice ch;
     struct mp_grid grid;
     /* groups of the list: a letter of each, and how many are there */
     struct group {
@@ -62,7 +54,7 @@ static void list_one(void *arg, const struct mp_tree *row)
     struct mp_slice topic = mp_listing_text(row, "topic");
     char age[MP_AGE_TEXT];
 
-    if (d->flags.json) {
+    if (d->ch.flags.json) {
         mp_listing_json(row);
         return;
     }
@@ -80,16 +72,13 @@ static int list(struct dlq *d)
 {
     static const char *const titles[] = {"ID",    "FUNCTION", "WHEN", "OUTCOME",
                                          "EVENT", "ERROR",    NULL};
-    char target[128];
     int status;
 
-    snprintf(target, sizeof target, "/v1/dead-letters%s%.64s",
-             d->function ? "?function=" : "", d->function ? d->function : "");
     mp_grid_init(&d->grid, titles);
-    status = mp_listing_each(d->c, target, "dead_letters", list_one, d);
-    if (!status && !d->flags.json && d->grid.at == d->grid.columns)
-        fprintf(stderr, "no dead letters%s%s\n", d->function ? " of " : "",
-                d->function ? d->function : "");
+    status = mp_choice_each(&d->ch, d->ch.path, "dead_letters", list_one, d);
+    if (!status && !d->ch.flags.json && mp_grid_empty(&d->grid))
+        fprintf(stderr, "no dead letters%s%s\n", d->ch.function ? " of " : "",
+                d->ch.function ? d->ch.function : "");
     mp_grid_print(&d->grid, stdout);
     for (size_t i = 0; i < d->n_groups; i++) {
         struct group *g = &d->groups[i];
@@ -167,23 +156,27 @@ static void show_text(const struct mp_tree *letter)
 /* The letter of that id, and of the function if one was named. */
 static int get(struct dlq *d, const char *id, struct mp_tree_doc *doc)
 {
-    char target[64];
-    struct mp_buf reply;
+    struct mp_buf target, reply;
     struct mp_why why;
     int status;
 
-    snprintf(target, sizeof target, "/v1/dead-letters/%.24s", id);
-    status = mp_client_ask(d->c, "GET", target, (struct mp_slice){0}, &reply);
+    mp_buf_init(&target, MP_TARGET_MAX);
+    mp_buf_printf(&target, "/v1/dead-letters/");
+    mp_request_put(&target, mp_slice_str(id));
+    status =
+        mp_client_ask_at(d->ch.c, "GET", &target, (struct mp_slice){0}, &reply);
+    mp_buf_fini(&target);
     if (status)
         return status;
     if (mp_tree_parse(doc, mp_buf_bytes(&reply), &why)) {
         fprintf(stderr, "moonpool dlq: %s\n", why.text);
         status = MP_EXIT_NO_HOST;
-    } else if (d->function &&
+    } else if (d->ch.function &&
                !mp_slice_is(mp_listing_text(doc->root, "function"),
-                            d->function)) {
-        fprintf(stderr, "moonpool dlq: dead letter %s is one of '%.*s'\n", id,
-                MP_FMT(mp_listing_text(doc->root, "function")));
+                            d->ch.function)) {
+        fprintf(stderr,
+                "moonpool dlq: dead letter %s is of '%.*s', not of '%s'\n", id,
+                MP_FMT(mp_listing_text(doc->root, "function")), d->ch.function);
         mp_tree_fini(doc);
         status = MP_EXIT_NO;
     }
@@ -195,13 +188,13 @@ static int show(struct dlq *d)
 {
     int status = MP_EXIT_DONE;
 
-    for (unsigned i = 0; !status && i < d->n_ids; i++) {
+    for (unsigned i = 0; !status && i < d->ch.n_ids; i++) {
         struct mp_tree_doc doc;
 
-        status = get(d, d->ids[i], &doc);
+        status = get(d, d->ch.ids[i], &doc);
         if (status)
             break;
-        if (d->flags.json)
+        if (d->ch.flags.json)
             mp_listing_json(mp_tree_get(doc.root, "event"));
         else
             show_text(doc.root);
@@ -212,60 +205,37 @@ static int show(struct dlq *d)
 
 /* ---- replay, drop ---- */
 
+/* With a function named, a letter of another one is left alone. */
+static int change_one(struct dlq *d, const char *id, bool replay,
+                      long long *count)
+{
+    struct mp_tree_doc doc;
+    int status = d->ch.function ? get(d, id, &doc) : MP_EXIT_DONE;
+
+    if (status)
+        return status;
+    if (d->ch.function)
+        mp_tree_fini(&doc);
+    return mp_choice_change_one(&d->ch, replay ? "POST" : "DELETE", id,
+                                replay ? "/replay" : "", count);
+}
+
 static int change(struct dlq *d, bool replay)
 {
-    const char *method = replay ? "POST" : "DELETE";
-    const char *what = replay ? "/replay" : "";
     long long count = 0;
-    char target[128];
     int status = MP_EXIT_DONE;
 
-    if (d->all) {
-        snprintf(target, sizeof target, "/v1/dead-letters%s%s%.64s", what,
-                 d->function ? "?function=" : "",
-                 d->function ? d->function : "");
-        status = mp_listing_change(d->c, method, target, &count);
-    }
-    for (unsigned i = 0; !status && i < d->n_ids; i++) {
-        struct mp_tree_doc doc;
-
-        if (d->function) {
-            status = get(d, d->ids[i], &doc);
-            if (status)
-                break;
-            mp_tree_fini(&doc);
-        }
-        snprintf(target, sizeof target, "/v1/dead-letters/%.24s%s", d->ids[i],
-                 what);
-        status = mp_listing_change(d->c, method, target, &count);
-    }
-    if (d->flags.json)
-        printf("{\"count\":%lld}\n", count);
-    else if (!status || count)
-        fprintf(stderr, "%lld %s\n", count, replay ? "replayed" : "dropped");
+    if (d->ch.all)
+        status = mp_choice_change_all(&d->ch, replay ? "POST" : "DELETE",
+                                      replay ? "/replay" : "", &count);
+    for (unsigned i = 0; !status && i < d->ch.n_ids; i++)
+        status = change_one(d, d->ch.ids[i], replay, &count);
+    mp_listing_count(&d->ch.flags, status, count,
+                     replay ? "replayed" : "dropped");
     return status;
 }
 
 /* ---- the verb ---- */
-
-static int usage_error(const char *text)
-{
-    fprintf(stderr, "moonpool dlq: %s; moonpool dlq --help says more\n", text);
-    return MP_EXIT_USAGE;
-}
-
-static int take_words(struct dlq *d, const char *const *words, int n)
-{
-    for (int i = 0; i < n; i++) {
-        if (isdigit((unsigned char)words[i][0]))
-            d->ids[d->n_ids++] = words[i];
-        else if (d->function)
-            return usage_error("one function at a time");
-        else
-            d->function = words[i];
-    }
-    return MP_EXIT_DONE;
-}
 
 static int run(struct dlq *d, const char *what)
 {
@@ -276,7 +246,7 @@ static int run(struct dlq *d, const char *what)
     return change(d, strcmp(what, "replay") == 0);
 }
 
-static int check_words(const struct dlq *d, const char *what)
+static int check_words(const struct mp_choice *ch, const char *what)
 {
     static const char *const known[] = {"ls", "show", "replay", "drop"};
     size_t i = 0;
@@ -284,58 +254,66 @@ static int check_words(const struct dlq *d, const char *what)
     while (i < ARRAY_LEN(known) && strcmp(what, known[i]) != 0)
         i++;
     if (i == ARRAY_LEN(known))
-        return usage_error("it is one of ls, show, replay, drop");
+        return mp_choice_error(ch, "it is one of ls, show, replay, drop");
+    if (i <= 1 && ch->all)
+        return mp_choice_error(ch, "--all is for replay and drop");
     if (i == 0)
-        return d->n_ids ? usage_error("ls takes a function; show takes an id")
-                        : MP_EXIT_DONE;
+        return ch->n_ids ? mp_choice_error(
+                               ch, "ls takes a function; show takes an ID")
+                         : MP_EXIT_DONE;
     if (i == 1)
-        return d->n_ids ? MP_EXIT_DONE : usage_error("show which? give its ID");
-    if (!d->n_ids && !d->all)
-        return usage_error("which? give an ID, or --all");
-    if (d->n_ids && d->all)
-        return usage_error("an ID, or --all");
+        return ch->n_ids ? MP_EXIT_DONE
+                         : mp_choice_error(ch, "show which? give its ID");
+    if (!ch->n_ids && !ch->all)
+        return mp_choice_error(ch, "which? give IDs, or --all");
+    if (ch->n_ids && ch->all)
+        return mp_choice_error(ch, "IDs, or --all");
     return MP_EXIT_DONE;
 }
 
 int mp_verb_dlq(int argc, char **argv)
 {
-    struct dlq d = {.function = NULL};
+    struct dlq d = {.ch = {.verb = "moonpool dlq", .path = "dead-letters"}};
     const struct mp_flag flags[] = {
         {.name = "all",
          .help = "replay, drop: every one, of FUNCTION if one is named",
-         .on = &d.all},
-        MP_CLIENT_FLAGS(&d.flags),
+         .on = &d.ch.all},
+        MP_CLIENT_FLAGS(&d.ch.flags),
     };
     const struct mp_usage usage = {
-        .verb = "moonpool dlq",
+        .verb = d.ch.verb,
         .operands = "ls|show|replay|drop [FUNCTION] [ID...|--all]",
         .about =
-            "Dead letters: events that were given up.\n"
-            "ls lists them, show prints one (with --json its event, as a step "
-            "of a test\nand for invoke --event -), replay runs it again as a "
-            "new event, drop forgets it.\nLetters of one function, version, "
-            "outcome and place in the code are a group: its\nfirst 10 and the "
-            "last one are kept, the rest is counted.\nWithout a running host "
-            "the database "
-            "is asked; what is replayed runs when one starts.",
+            "Dead letters: events that were given up.\n\n"
+            "  ls [FUNCTION]               what there is\n"
+            "  show ID...                  all of a letter; with --json its "
+            "event, as a step\n                              of a test and "
+            "for invoke --event -\n"
+            "  replay ID...                runs it again, as a new event\n"
+            "  drop ID...                  forgets it\n"
+            "  replay|drop [FUNCTION] --all    every one\n\n"
+            "Letters of one function, version, outcome and place in the code "
+            "are a group: its\nfirst 10 and the last one are kept, the rest "
+            "is counted.\nWithout a running host the database is asked; what "
+            "is replayed runs when one\nstarts.",
         .flags = flags,
         .n_flags = ARRAY_LEN(flags),
         .min = 1,
-        .max = WORDS_MAX,
+        .max = MP_CHOICE_WORDS,
     };
-    const char *words[WORDS_MAX];
+    const char *words[MP_CHOICE_WORDS];
     int status, n = mp_flags_parse(&usage, argc, argv, words, &status);
 
     if (n < 0)
         return status;
-    status = take_words(&d, words + 1, n - 1);
+    status = mp_choice_take(&d.ch, words + 1, n - 1);
     if (!status)
-        status = check_words(&d, words[0]);
+        status = check_words(&d.ch, words[0]);
     if (!status)
-        status = mp_client_open(&d.c, usage.verb, &d.flags, true);
+        status = mp_client_open(&d.ch.c, d.ch.verb, &d.ch.flags, true);
     if (status)
         return status;
     status = run(&d, words[0]);
-    mp_client_close(d.c);
+    mp_client_close(d.ch.c);
     return status;
 }

@@ -9,20 +9,41 @@
 
 #include "core/base/text.h"
 
-enum { FLAGS_MAX = 32 };
+enum {
+    FLAGS_MAX = 32,
+    HELP_WIDTH = 80, /* of a terminal */
+    HELP_AT = 26,    /* where the sentence about a flag begins */
+};
+
+/* "  --name ARG    what it does", the sentence in lines below each other. */
+static void print_flag(const struct mp_flag *f)
+{
+    struct mp_slice rest = mp_slice_str(f->help), word;
+    char left[HELP_AT];
+    size_t at = HELP_AT;
+
+    snprintf(left, sizeof left, "  --%s%s%s", f->name, f->arg ? " " : "",
+             f->arg ? f->arg : "");
+    printf("%-*s", HELP_AT, left);
+    while (mp_split(&rest, ' ', &word)) {
+        if (at + 1 + word.len > HELP_WIDTH) {
+            printf("\n%*s", HELP_AT, "");
+            at = HELP_AT;
+        }
+        printf(" %.*s", MP_FMT(word));
+        at += 1 + word.len;
+    }
+    printf("\n");
+}
 
 static void print_help(const struct mp_usage *u)
 {
     printf("%s%s%s%s\n%s\n", u->verb, *u->operands ? " " : "", u->operands,
            u->n_flags ? " [flags]" : "", u->about);
-    for (size_t i = 0; i < u->n_flags; i++) {
-        const struct mp_flag *f = &u->flags[i];
-        char left[48];
-
-        snprintf(left, sizeof left, "--%s%s%s", f->name, f->arg ? " " : "",
-                 f->arg ? f->arg : "");
-        printf("%s  %-24s %s\n", i ? "" : "\n", left, f->help);
-    }
+    if (u->n_flags)
+        printf("\n");
+    for (size_t i = 0; i < u->n_flags; i++)
+        print_flag(&u->flags[i]);
 }
 
 static const struct mp_flag *find(const struct mp_usage *u,
@@ -96,7 +117,8 @@ static bool operands_fit(const struct mp_usage *u, unsigned n,
     if (surplus)
         fprintf(stderr, "%s: '%s' is one word too many", u->verb, surplus);
     else if (n < u->min)
-        fprintf(stderr, "%s: %s is missing", u->verb, u->operands);
+        fprintf(stderr, "%s: %.*s is missing", u->verb,
+                (int)strcspn(u->operands, " "), u->operands);
     else
         return true;
     fprintf(stderr, "; usage: %s%s%s%s\n", u->verb, *u->operands ? " " : "",

@@ -1,8 +1,8 @@
 /*
  * host.c - the main of moonpool-host: one loop, and what it reacts to.
  *
- *   SIGTERM, SIGINT   drain: no more input; what was taken over is finished;
- *                     5 s at most
+ *   SIGTERM, SIGINT   drain: no more input; what was taken over and would not
+ *                     come again is finished; 5 s at most
  *   SIGHUP            read the functions again
  *   SIGUSR1           all metrics to stderr
  */
@@ -29,8 +29,9 @@
 #define DRAIN_US (4 * MP_SECOND)
 /* How long `ready` waits for a broker that doesn't answer. */
 enum { READY_WAIT_MS = 2000 };
-/* And how long, at the end, connections may take to close. */
-enum { GIVE_UP_MS = 700 };
+/* And how long, at the end, connections may take to close; without a broker
+ * there is only a try to connect, which may be stuck. */
+enum { GIVE_UP_MS = 700, GIVE_UP_ALONE_MS = 100 };
 
 static struct {
     struct mp_run_flags flags;
@@ -144,7 +145,8 @@ static void on_give_up(uv_timer_t *timer)
 static void finish(void)
 {
     uv_timer_stop(&me.drain);
-    uv_timer_start(&me.late, on_give_up, GIVE_UP_MS, 0);
+    uv_timer_start(&me.late, on_give_up,
+                   me.link_up ? GIVE_UP_MS : GIVE_UP_ALONE_MS, 0);
     mp_api_close(me.api);
     me.api = NULL;
     mp_host_close(&me.host, on_closed, NULL);
@@ -153,7 +155,7 @@ static void finish(void)
 static void on_drain(uv_timer_t *timer)
 {
     (void)timer;
-    if (mp_host_is_idle(&me.host) || mp_now_us() > me.drain_until_us)
+    if (mp_host_drain(&me.host) || mp_now_us() > me.drain_until_us)
         finish();
 }
 
@@ -166,7 +168,6 @@ static void on_stop(uv_signal_t *handle, int number)
     mp_notify("STOPPING=1");
     mp_log(MP_INFO, "host", NULL, "stopping (%s)",
            number == SIGINT ? "SIGINT" : "SIGTERM");
-    mp_host_drain(&me.host);
     me.drain_until_us = mp_now_us() + DRAIN_US;
     uv_timer_start(&me.drain, on_drain, 0, 10);
 }

@@ -88,7 +88,11 @@ static int parse_flags(struct invoke *v, int argc, char **argv, int *status)
         .operands = "[PATH]",
         .about = "Runs a function, or a bare .lua file, with one event and "
                  "shows what came of it.\nNothing leaves: effects are shown, "
-                 "not done.",
+                 "not done.\n\n"
+                 "With --json an object has outcome, error, traceback, result, "
+                 "effects, log,\nretry, duration_us and memory_bytes.  retry "
+                 "is null, or of a run that raised\nmp.retry {\"after\": "
+                 "SECONDS}, where SECONDS is null if it named no time.",
         .flags = flags,
         .n_flags = ARRAY_LEN(flags),
         .max = 1,

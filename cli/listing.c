@@ -4,6 +4,7 @@
  */
 #include "cli/listing.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <time.h>
@@ -30,10 +31,12 @@ static int bad_answer(void)
     return MP_EXIT_NO_HOST;
 }
 
-int mp_listing_each(struct mp_client *c, const char *target, const char *list,
+int mp_listing_each(struct mp_client *c, const struct mp_buf *target,
+                    const char *list,
                     void (*each)(void *arg, const struct mp_tree *row),
                     void *arg)
 {
+    struct mp_slice base = mp_buf_bytes(target);
     struct mp_tree_doc doc = {0}, before = {0};
     const struct mp_tree *rows, *after = NULL;
     struct mp_buf at, reply;
@@ -42,8 +45,9 @@ int mp_listing_each(struct mp_client *c, const char *target, const char *list,
 
     do {
         mp_buf_init(&at, MP_TARGET_MAX);
-        mp_buf_printf(&at, "%s%climit=%d", target,
-                      strchr(target, '?') ? '&' : '?', MP_PAGE_MAX);
+        mp_buf_slice(&at, base);
+        mp_buf_printf(&at, "%climit=%d", mp_has(base, '?') ? '&' : '?',
+                      MP_PAGE_MAX);
         if (after)
             put_after(&at, after);
         mp_tree_fini(&before);
@@ -67,12 +71,13 @@ int mp_listing_each(struct mp_client *c, const char *target, const char *list,
 }
 
 int mp_listing_change(struct mp_client *c, const char *method,
-                      const char *target, long long *count)
+                      struct mp_buf *target, long long *count)
 {
     struct mp_tree_doc doc;
     struct mp_buf reply;
     struct mp_why why;
-    int status = mp_client_ask(c, method, target, (struct mp_slice){0}, &reply);
+    int status =
+        mp_client_ask_at(c, method, target, (struct mp_slice){0}, &reply);
 
     if (status)
         return status;
@@ -82,6 +87,17 @@ int mp_listing_change(struct mp_client *c, const char *method,
     }
     mp_buf_fini(&reply);
     return MP_EXIT_DONE;
+}
+
+void mp_listing_count(const struct mp_client_flags *flags, int status,
+                      long long count, const char *done)
+{
+    if (status && !count)
+        return;
+    if (flags->json)
+        printf("{\"count\":%lld}\n", count);
+    else
+        fprintf(stderr, "%lld %s\n", count, done);
 }
 
 struct mp_slice mp_listing_text(const struct mp_tree *row, const char *name)
@@ -107,6 +123,88 @@ void mp_listing_json(const struct mp_tree *row)
     mp_buf_put(&b, "\n", 1);
     fwrite(b.ptr, 1, b.len, stdout);
     mp_buf_fini(&b);
+}
+
+/* ---- what is meant ---- */
+
+int mp_choice_error(const struct mp_choice *ch, const char *text)
+{
+    fprintf(stderr, "%s: %s; %s --help says more\n", ch->verb, text, ch->verb);
+    return MP_EXIT_USAGE;
+}
+
+int mp_choice_take(struct mp_choice *ch, const char *const *words, int n)
+{
+    for (int i = 0; i < n; i++) {
+        if (isdigit((unsigned char)words[i][0]))
+            ch->ids[ch->n_ids++] = words[i];
+        else if (ch->function)
+            return mp_choice_error(ch, "one function at a time");
+        else
+            ch->function = words[i];
+    }
+    return MP_EXIT_DONE;
+}
+
+/* /v1/PATH[/ID][WHAT] */
+static void put_path(struct mp_buf *to, const char *path, const char *id,
+                     const char *what)
+{
+    mp_buf_init(to, MP_TARGET_MAX);
+    mp_buf_printf(to, "/v1/%s", path);
+    if (id) {
+        mp_buf_printf(to, "/");
+        mp_request_put(to, mp_slice_str(id));
+    }
+    mp_buf_printf(to, "%s", what);
+}
+
+static void put_function(struct mp_buf *to, const struct mp_choice *ch)
+{
+    if (!ch->function)
+        return;
+    mp_buf_printf(to, "?function=");
+    mp_request_put(to, mp_slice_str(ch->function));
+}
+
+int mp_choice_each(const struct mp_choice *ch, const char *path,
+                   const char *list,
+                   void (*each)(void *arg, const struct mp_tree *row),
+                   void *arg)
+{
+    struct mp_buf target;
+    int status;
+
+    put_path(&target, path, NULL, "");
+    put_function(&target, ch);
+    status = mp_listing_each(ch->c, &target, list, each, arg);
+    mp_buf_fini(&target);
+    return status;
+}
+
+int mp_choice_change_one(const struct mp_choice *ch, const char *method,
+                         const char *id, const char *what, long long *count)
+{
+    struct mp_buf target;
+    int status;
+
+    put_path(&target, ch->path, id, what);
+    status = mp_listing_change(ch->c, method, &target, count);
+    mp_buf_fini(&target);
+    return status;
+}
+
+int mp_choice_change_all(const struct mp_choice *ch, const char *method,
+                         const char *what, long long *count)
+{
+    struct mp_buf target;
+    int status;
+
+    put_path(&target, ch->path, NULL, what);
+    put_function(&target, ch);
+    status = mp_listing_change(ch->c, method, &target, count);
+    mp_buf_fini(&target);
+    return status;
 }
 
 /* ---- columns ---- */
@@ -162,17 +260,27 @@ void mp_grid_printf(struct mp_grid *g, const char *fmt, ...)
     mp_grid_put(g, mp_slice_str(text));
 }
 
+bool mp_grid_empty(const struct mp_grid *g)
+{
+    return g->at <= g->columns;
+}
+
 void mp_grid_print(struct mp_grid *g, FILE *to)
 {
     const char *cell = g->cells.ptr, *end = cell + g->cells.len;
+    unsigned blanks = 0; /* before the next cell; none at the end of a row */
 
-    for (unsigned i = 0; g->at > g->columns && cell < end; i++) {
+    for (unsigned i = 0; !mp_grid_empty(g) && cell < end; i++) {
         unsigned column = i % g->columns;
         bool last = column + 1 == g->columns;
 
-        fprintf(to, "%s%*s%s", cell,
-                last ? 0 : (int)(g->width[column] - width_of(cell)) + 2, "",
-                last ? "\n" : "");
+        if (*cell) {
+            fprintf(to, "%*s%s", (int)blanks, "", cell);
+            blanks = 0;
+        }
+        blanks = last ? 0 : blanks + g->width[column] - width_of(cell) + 2;
+        if (last)
+            fputc('\n', to);
         cell += strlen(cell) + 1;
     }
     mp_buf_fini(&g->cells);

@@ -10,15 +10,15 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "core/actor.h"
 #include "core/base/clock.h"
-#include "core/base/utf8.h"
 #include "core/base/wire.h"
+#include "core/queue.h"
 #include "core/show.h"
 #include "core/timeline.h"
 
 enum {
-    PAGE = 100,     /* rows read at a time, while others are written */
-    ROW_EXTRAS = 1, /* EXTRAS_VERSION of core/queue.c; admin.sh looks */
+    PAGE = 100, /* rows read at a time, while others are written */
 };
 
 /* ---- opening ---- */
@@ -62,24 +62,41 @@ void mp_local_close(struct mp_local *l)
 
 /* ---- looking ---- */
 
+/* The actors of a function, expired values or not; limit -1: all. */
+static struct mp_query *actors_of(struct mp_local *l, struct mp_slice fn,
+                                  int64_t limit)
+{
+    struct mp_query *q = mp_query_begin(l->db, MP_SQL_STATE_ACTORS);
+
+    mp_query_text(q, fn);
+    mp_query_text(q, MP_S("")); /* after */
+    mp_query_text(q, MP_S("")); /* prefix */
+    mp_query_int(q, 0);
+    mp_query_int(q, limit);
+    return q;
+}
+
+/* The values of one actor, or of the function itself. */
+static struct mp_query *values_of(struct mp_local *l, struct mp_slice fn,
+                                  struct mp_slice key)
+{
+    struct mp_query *q = mp_query_begin(l->db, MP_SQL_STATE_OF);
+
+    mp_query_text(q, fn);
+    mp_query_text(q, key);
+    return q;
+}
+
 /* One row of it is enough, of its own actor or of any other. */
 static int has_state(struct mp_local *l, struct mp_slice fn, struct mp_why *why)
 {
-    struct mp_query *q = mp_query_begin(l->db, MP_SQL_STATE_ACTORS);
-    int rc;
+    struct mp_query *q = actors_of(l, fn, 1);
+    int rc = mp_query_step(q, why);
 
-    mp_query_text(q, fn);
-    mp_query_text(q, MP_S(""));
-    mp_query_text(q, MP_S(""));
-    mp_query_int(q, 0); /* expired or not */
-    mp_query_int(q, 1);
-    rc = mp_query_step(q, why);
     mp_query_end(q);
     if (rc)
         return rc;
-    q = mp_query_begin(l->db, MP_SQL_STATE_OF);
-    mp_query_text(q, fn);
-    mp_query_text(q, MP_S(""));
+    q = values_of(l, fn, MP_S(""));
     rc = mp_query_step(q, why);
     mp_query_end(q);
     return rc;
@@ -130,71 +147,56 @@ static int check_there(struct mp_local *l, const struct mp_request *r,
     return rc;
 }
 
+/* A value of kind none: the row goes. */
+static void put_value(struct mp_batch *b, struct mp_slice fn,
+                      struct mp_slice key, const struct mp_entry *e)
+{
+    bool gone = e->value.kind == MP_VALUE_NONE;
+
+    mp_batch_op(b, gone ? MP_SQL_STATE_DELETE : MP_SQL_STATE_PUT);
+    mp_batch_text(b, fn);
+    mp_batch_text(b, key);
+    mp_batch_text(b, e->name);
+    if (!gone)
+        mp_state_row_put(b, e);
+}
+
 static int state_put(struct mp_local *l, const struct mp_request *r,
                      struct mp_slice body, struct mp_buf *out,
                      struct mp_why *why)
 {
     struct mp_slice key = r->key.ptr ? r->key : MP_S("");
-    struct mp_value v = {.kind = MP_VALUE_NONE};
+    struct mp_entry e = {.name = r->value}; /* it does not expire */
     struct mp_batch b;
     struct mp_buf text;
     int rc = 0;
 
     mp_buf_init(&text, MP_BODY_MAX);
-    mp_batch_init(&b);
     if (r->what == MP_ASKED_STATE_PUT)
-        rc = mp_request_value(body, &v, &text, why);
+        rc = mp_request_value(body, &e.value, &text, why);
     if (!rc)
-        rc = mp_request_check_value(key, r->value, &v, why);
+        rc = mp_request_check_value(key, r->value, &e.value, why);
     if (!rc && r->what == MP_ASKED_STATE_DELETE)
         rc = check_there(l, r, why);
-    if (rc)
-        goto out;
-    mp_batch_op(&b, v.kind ? MP_SQL_STATE_PUT : MP_SQL_STATE_DELETE);
-    mp_batch_text(&b, r->function);
-    mp_batch_text(&b, key);
-    mp_batch_text(&b, r->value);
-    if (v.kind)
-        mp_batch_text(&b, mp_slice_str(mp_value_kind_name(v.kind)));
-    if (v.kind == MP_VALUE_FLOAT)
-        mp_batch_real(&b, v.number);
-    else if (v.kind == MP_VALUE_INTEGER || v.kind == MP_VALUE_BOOLEAN)
-        mp_batch_int(&b, v.integer);
-    else if (v.kind && mp_utf8_valid(v.text) &&
-             !memchr(v.text.ptr, '\0', v.text.len))
-        mp_batch_text(&b, v.text);
-    else if (v.kind)
-        mp_batch_blob(&b, v.text);
-    if (v.kind)
-        mp_batch_null(&b); /* it does not expire */
-    rc = apply(l, &b, 1, out, why);
-    mp_batch_init(&b);
-out:
-    mp_batch_fini(&b);
+    if (!rc) {
+        mp_batch_init(&b);
+        put_value(&b, r->function, key, &e);
+        rc = apply(l, &b, 1, out, why);
+    }
     mp_buf_fini(&text);
     return rc;
-}
-
-static void delete_value(struct mp_batch *b, struct mp_slice fn,
-                         struct mp_slice key, struct mp_slice name)
-{
-    mp_batch_op(b, MP_SQL_STATE_DELETE);
-    mp_batch_text(b, fn);
-    mp_batch_text(b, key);
-    mp_batch_text(b, name);
 }
 
 static int clear_actor(struct mp_local *l, struct mp_slice fn,
                        struct mp_slice key, struct mp_batch *b, uint64_t *count,
                        struct mp_why *why)
 {
-    struct mp_query *q = mp_query_begin(l->db, MP_SQL_STATE_OF);
+    struct mp_query *q = values_of(l, fn, key);
     int rc;
 
-    mp_query_text(q, fn);
-    mp_query_text(q, key);
     while ((rc = mp_query_step(q, why)) == 1) {
-        delete_value(b, fn, key, mp_column_bytes(q, 0));
+        put_value(b, fn, key,
+                  &(struct mp_entry){.name = mp_column_bytes(q, 0)});
         ++*count;
     }
     mp_query_end(q);
@@ -204,14 +206,9 @@ static int clear_actor(struct mp_local *l, struct mp_slice fn,
 static int clear_actors(struct mp_local *l, struct mp_slice fn,
                         struct mp_batch *b, uint64_t *count, struct mp_why *why)
 {
-    struct mp_query *q = mp_query_begin(l->db, MP_SQL_STATE_ACTORS);
+    struct mp_query *q = actors_of(l, fn, -1);
     int rc;
 
-    mp_query_text(q, fn);
-    mp_query_text(q, MP_S(""));
-    mp_query_text(q, MP_S(""));
-    mp_query_int(q, 0); /* expired or not */
-    mp_query_int(q, -1);
     while ((rc = mp_query_step(q, why)) == 1) {
         rc = clear_actor(l, fn, mp_column_bytes(q, 0), b, count, why);
         if (rc)
@@ -320,6 +317,8 @@ static int drop(struct mp_local *l, const struct mp_request *r, bool dead,
     int rc;
 
     mp_batch_init(&b);
+    if (dead)
+        mp_batch_op(&b, MP_SQL_DEAD_KEEP_ID);
     rc = rows_to_delete(l, r, dead ? MP_SQL_DEAD_LIST : MP_SQL_QUEUE_LIST,
                         dead ? MP_SQL_DEAD_DELETE : MP_SQL_QUEUE_DELETE, &b,
                         &count, why);
@@ -360,14 +359,15 @@ static struct letter letter_of(struct mp_query *q, int64_t id, int shift)
                            .fn = mp_column_bytes(q, 8 - shift)};
 }
 
-/* Into the queue, as core/queue.c keeps what it has spilled. */
+/* Into the queue, as the host keeps what it has spilled. */
 static int put_row(struct mp_batch *b, int64_t id, const struct letter *letter,
-                   struct mp_why *why)
+                   int64_t now_us, struct mp_why *why)
 {
     struct mp_reader r = mp_reader(letter->event);
-    struct mp_pair pairs[2 * MP_PAIRS_MAX];
+    struct mp_pair pairs[MP_EVENT_PAIRS];
     struct mp_event e;
-    struct mp_buf bytes;
+    struct mp_row row;
+    struct mp_buf scratch;
 
     mp_get_event(&r, &e, pairs);
     if (r.bad)
@@ -379,26 +379,19 @@ static int put_row(struct mp_batch *b, int64_t id, const struct letter *letter,
                           "refused; start the host to send it again",
                           (long long)letter->id);
     e.attempt = 1;
-    mp_buf_init(&bytes, MP_FRAME_MAX);
-    mp_put_event(&bytes, &e);
-    /* as core/queue.c has a row: version, sends behind it, nobody to answer */
-    mp_put_u8(&bytes, ROW_EXTRAS);
-    mp_put_u32(&bytes, 0);
-    mp_put_u8(&bytes, 0);
-    mp_put_u8(&bytes, 0);
-    mp_batch_op(b, MP_SQL_QUEUE_PUT);
-    mp_batch_int(b, id);
-    mp_batch_text(b, letter->fn);
-    if (e.has_key)
-        mp_batch_blob(b, e.key);
-    else
-        mp_batch_null(b);
-    mp_batch_int(b, 0);
-    mp_batch_int(b, 1);
-    mp_batch_text(b, MP_S("replay"));
-    mp_batch_int(b, (int64_t)bytes.len);
-    mp_batch_blob(b, mp_buf_bytes(&bytes));
-    mp_buf_fini(&bytes);
+    e.has_expiry = false;
+    row = (struct mp_row){.id = id,
+                          .fn = letter->fn,
+                          .okey = e.key,
+                          .has_okey = e.has_key,
+                          .received_us = now_us,
+                          .attempt = e.attempt,
+                          .reason = MP_S("replay"),
+                          .event = e};
+    mp_buf_init(&scratch, 2 * (size_t)MP_FRAME_MAX);
+    mp_row_put(b, &row, mp_row_bytes(&row), &scratch);
+    mp_buf_fini(&scratch);
+    mp_batch_op(b, MP_SQL_DEAD_KEEP_ID);
     delete_row(b, MP_SQL_DEAD_DELETE, letter->id);
     return 0;
 }
@@ -424,7 +417,7 @@ static int replay_page(struct mp_local *l, const struct mp_request *r,
         letter = letter_of(q, r->id ? r->id : mp_column_int(q, 0), r->id > 0);
         *after = letter.id;
         n++;
-        rc = put_row(b, *row, &letter, why);
+        rc = put_row(b, *row, &letter, l->now_us, why);
         if (rc)
             *refused = rc;
         else

@@ -1,6 +1,7 @@
 /*
  * moonpool.c - the command people type: finds the verb and runs it.
  */
+#include <errno.h>
 #include <stdio.h>
 
 #include "cli/flags.h"
@@ -57,6 +58,19 @@ static int unknown(const char *word)
     return MP_EXIT_USAGE;
 }
 
+/* A dump that a full disk cut short is none: not with exit 0. */
+static int written(int status)
+{
+    bool failed = ferror(stdout);
+
+    failed = fflush(stdout) || failed;
+    if (!failed || errno == EPIPE)
+        return status;
+    fprintf(stderr, "moonpool: the output can't be written: %s\n",
+            strerror(errno));
+    return status ? status : MP_EXIT_NO;
+}
+
 int main(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : NULL;
@@ -72,7 +86,7 @@ int main(int argc, char **argv)
         word = "version";
     for (size_t i = 0; i < mp_verbs_len; i++) {
         if (strcmp(word, mp_verbs[i].name) == 0)
-            return mp_verbs[i].run(argc - 2, argv + 2);
+            return written(mp_verbs[i].run(argc - 2, argv + 2));
     }
     return unknown(word);
 }

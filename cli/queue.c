@@ -2,22 +2,13 @@
  * queue.c - `moonpool queue`: events that the host has taken over and that
  * wait; and alarms, which will be events.
  */
-#include <ctype.h>
 #include <stdio.h>
 
 #include "cli/listing.h"
 #include "cli/verbs.h"
-#include "core/request.h"
-
-enum { WORDS_MAX = 65 };
 
 struct queue {
-    struct mp_client *c;
-    struct mp_client_flags flags;
-    bool all;
-    const char *function;
-    const char *ids[WORDS_MAX];
-    unsigned n_ids;
+    struct mp_choice ch;
     struct mp_grid grid;
 };
 
@@ -29,7 +20,7 @@ static void list_one(void *arg, const struct mp_tree *row)
     struct mp_slice note = mp_listing_text(row, "note");
     char span[MP_AGE_TEXT];
 
-    if (q->flags.json) {
+    if (q->ch.flags.json) {
         mp_listing_json(row);
         return;
     }
@@ -57,7 +48,7 @@ static void list_alarm(void *arg, const struct mp_tree *row)
     const struct mp_tree *due = mp_tree_get(row, "due_in");
     char span[MP_AGE_TEXT];
 
-    if (q->flags.json) {
+    if (q->ch.flags.json) {
         mp_listing_json(row);
         return;
     }
@@ -77,16 +68,6 @@ static void list_alarm(void *arg, const struct mp_tree *row)
     mp_grid_put(&q->grid, mp_listing_text(row, "key"));
 }
 
-static int each(struct queue *q, const char *what,
-                void (*row)(void *arg, const struct mp_tree *row))
-{
-    char target[128];
-
-    snprintf(target, sizeof target, "/v1/%s%s%.64s", what,
-             q->function ? "?function=" : "", q->function ? q->function : "");
-    return mp_listing_each(q->c, target, what, row, q);
-}
-
 static int list(struct queue *q)
 {
     static const char *const titles[] = {"ID",    "FUNCTION", "CAME",
@@ -95,101 +76,89 @@ static int list(struct queue *q)
     int status;
 
     mp_grid_init(&q->grid, titles);
-    status = each(q, "queue", list_one);
+    status = mp_choice_each(&q->ch, "queue", "queue", list_one, q);
     if (!status)
-        status = each(q, "alarms", list_alarm);
-    if (!status && !q->flags.json && q->grid.at == q->grid.columns)
-        fprintf(stderr, "nothing waits%s%s\n", q->function ? " for " : "",
-                q->function ? q->function : "");
+        status = mp_choice_each(&q->ch, "alarms", "alarms", list_alarm, q);
+    if (!status && !q->ch.flags.json && mp_grid_empty(&q->grid))
+        fprintf(stderr, "nothing waits%s%s\n", q->ch.function ? " for " : "",
+                q->ch.function ? q->ch.function : "");
     mp_grid_print(&q->grid, stdout);
     return status;
 }
 
-static int drop(struct queue *q)
+static int drop(const struct mp_choice *ch)
 {
     long long count = 0;
-    char target[128];
     int status = MP_EXIT_DONE;
 
-    if (q->all) {
-        snprintf(target, sizeof target, "/v1/queue%s%.64s",
-                 q->function ? "?function=" : "",
-                 q->function ? q->function : "");
-        status = mp_listing_change(q->c, "DELETE", target, &count);
-    }
-    for (unsigned i = 0; !status && i < q->n_ids; i++) {
-        snprintf(target, sizeof target, "/v1/queue/%.24s", q->ids[i]);
-        status = mp_listing_change(q->c, "DELETE", target, &count);
-    }
-    if (q->flags.json)
-        printf("{\"count\":%lld}\n", count);
-    else if (!status || count)
-        fprintf(stderr, "%lld dropped\n", count);
+    if (ch->all)
+        status = mp_choice_change_all(ch, "DELETE", "", &count);
+    for (unsigned i = 0; !status && i < ch->n_ids; i++)
+        status = mp_choice_change_one(ch, "DELETE", ch->ids[i], "", &count);
+    mp_listing_count(&ch->flags, status, count, "dropped");
     return status;
 }
 
-static int usage_error(const char *text)
-{
-    fprintf(stderr, "moonpool queue: %s; moonpool queue --help says more\n",
-            text);
-    return MP_EXIT_USAGE;
-}
-
-static int check_words(struct queue *q, const char *const *words, int n)
+static int check_words(struct mp_choice *ch, const char *const *words, int n)
 {
     bool is_drop = strcmp(words[0], "drop") == 0;
+    int status;
 
     if (!is_drop && strcmp(words[0], "ls") != 0)
-        return usage_error("it is one of ls, drop");
-    for (int i = 1; i < n; i++) {
-        if (isdigit((unsigned char)words[i][0]))
-            q->ids[q->n_ids++] = words[i];
-        else if (q->function)
-            return usage_error("one function at a time");
-        else
-            q->function = words[i];
-    }
+        return mp_choice_error(ch, "it is one of ls, drop");
+    status = mp_choice_take(ch, words + 1, n - 1);
+    if (status)
+        return status;
     if (!is_drop)
-        return q->n_ids ? usage_error("ls takes a function") : MP_EXIT_DONE;
-    if (!q->n_ids && !q->all)
-        return usage_error("which? give an ID, or --all");
-    if (q->n_ids && (q->all || q->function))
-        return usage_error("IDs, or --all");
+        return ch->n_ids ? mp_choice_error(ch, "ls takes a function")
+               : ch->all ? mp_choice_error(ch, "--all is for drop")
+                         : MP_EXIT_DONE;
+    if (!ch->n_ids && !ch->all)
+        return mp_choice_error(ch, "drop which? give IDs, or --all");
+    if (ch->n_ids && (ch->all || ch->function))
+        return mp_choice_error(ch, "IDs, or --all");
     return MP_EXIT_DONE;
 }
 
 int mp_verb_queue(int argc, char **argv)
 {
-    struct queue q = {.function = NULL};
+    struct queue q = {.ch = {.verb = "moonpool queue", .path = "queue"}};
     const struct mp_flag flags[] = {
         {.name = "all",
          .help = "drop: every event, of FUNCTION if one is named; alarms stay",
-         .on = &q.all},
-        MP_CLIENT_FLAGS(&q.flags),
+         .on = &q.ch.all},
+        MP_CLIENT_FLAGS(&q.ch.flags),
     };
     const struct mp_usage usage = {
-        .verb = "moonpool queue",
+        .verb = q.ch.verb,
         .operands = "ls|drop [FUNCTION] [ID...|--all]",
         .about =
-            "Events that the host has taken over and that wait: sent, "
-            "parked, or to be run again.\nls lists the alarms that are set, "
-            "too; drop leaves them alone.",
+            "Events that the host has taken over and that wait.\n\n"
+            "  ls [FUNCTION]               and the alarms that are set\n"
+            "  drop ID...                  forgets events\n"
+            "  drop [FUNCTION] --all       every one; alarms stay\n\n"
+            "Their reasons: send, an event of mp.send; replay, of dlq replay; "
+            "slow, it took\nlonger than [mqtt] hold; retry, it is to be run "
+            "again; quarantined, its function\nfails again and again; full, "
+            "so many waited; output, it is done, but "
+            "what\nit published isn't confirmed.  Without a running host the "
+            "database is asked.",
         .flags = flags,
         .n_flags = ARRAY_LEN(flags),
         .min = 1,
-        .max = WORDS_MAX,
+        .max = MP_CHOICE_WORDS,
     };
-    const char *words[WORDS_MAX];
+    const char *words[MP_CHOICE_WORDS];
     int status, n = mp_flags_parse(&usage, argc, argv, words, &status);
 
     if (n < 0)
         return status;
-    status = check_words(&q, words, n);
+    status = check_words(&q.ch, words, n);
     if (!status)
-        status = mp_client_open(&q.c, usage.verb, &q.flags, true);
+        status = mp_client_open(&q.ch.c, q.ch.verb, &q.ch.flags, true);
     if (status)
         return status;
-    status = strcmp(words[0], "ls") == 0 ? list(&q) : drop(&q);
-    mp_client_close(q.c);
+    status = strcmp(words[0], "ls") == 0 ? list(&q) : drop(&q.ch);
+    mp_client_close(q.ch.c);
     return status;
 }

@@ -69,6 +69,7 @@ static int show_outcome(const struct mp_tree *reply)
     mp_buf_fini(&b);
     lines("result", mp_tree_get(reply, "result"));
     lines("error", mp_tree_get(reply, "error"));
+    lines("retry", mp_tree_get(reply, "retry"));
     return mp_slice_is(outcome, "ok") ? MP_EXIT_DONE : MP_EXIT_NO;
 }
 
@@ -146,7 +147,8 @@ int mp_verb_send(int argc, char **argv)
          .help = "as if it came by that trigger; default: send",
          .text = &s.trigger},
         {.name = "wait",
-         .help = "for the outcome, which is printed; 1 unless it is ok",
+         .help = "for the outcome, which is printed; exit status 1 unless it "
+                 "is ok",
          .on = &s.wait},
         MP_CLIENT_FLAGS(&s.flags),
     };
@@ -154,7 +156,9 @@ int mp_verb_send(int argc, char **argv)
         .verb = "moonpool send",
         .operands = "FUNCTION",
         .about = "An event into the running host: what it does is real.\n"
-                 "Prints its id when it is safe on disk.",
+                 "Prints its id when it is safe on disk.  With --wait, the\n"
+                 "outcome of its first attempt; if that failed and it is run\n"
+                 "again, `retry` says when, and moonpool queue ls shows it.",
         .flags = flags,
         .n_flags = ARRAY_LEN(flags),
         .min = 1,

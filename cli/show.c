@@ -295,7 +295,7 @@ void mp_show_effects(const struct mp_outcome *out, unsigned kind,
 void mp_show_result(const struct mp_outcome *out, bool as_value,
                     struct mp_buf *b)
 {
-    bool json = out->result_kind == MP_RESULT_JSON || out->result_json;
+    bool json = out->result_format == MP_FORMAT_JSON;
 
     if (out->result_kind == MP_RESULT_NONE) {
         mp_json_put_null(b);

@@ -25,7 +25,9 @@ struct mp_shown {
 /* Lines as in the reference, section 8. */
 void mp_show_text(const struct mp_shown *s, struct mp_buf *b);
 
-/* One object in one line, all members always there, null where none. */
+/* One object in one line, all members always there, null where none.  retry
+ * is {"after": SECONDS} of a run that raised mp.retry, SECONDS null if it named
+ * no time. */
 void mp_show_json(const struct mp_shown *s, struct mp_buf *b);
 
 /* {"outcome":..., ...} of something that failed before it had a function. */

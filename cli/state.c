@@ -63,8 +63,7 @@ static int each(struct state *s, const char *what, const char *list,
     int status;
 
     put_target(&target, s, what, NULL, key);
-    mp_buf_put(&target, "", 1);
-    status = mp_listing_each(s->c, target.ptr, list, row, s);
+    status = mp_listing_each(s->c, &target, list, row, s);
     mp_buf_fini(&target);
     return status;
 }
@@ -117,7 +116,7 @@ static int list(struct state *s)
 
     mp_grid_init(&s->grid, titles);
     status = each(s, "state", "values", mp_slice_str(s->key), value_line);
-    if (!status && !s->flags.json && s->grid.at == s->grid.columns)
+    if (!status && !s->flags.json && mp_grid_empty(&s->grid))
         fprintf(stderr, "%s has no values%s%s\n", s->function,
                 s->key ? " for the key "
                        : " of its own (--key KEY: of an "
@@ -183,16 +182,10 @@ static int clear(struct state *s)
     int status;
 
     put_target(&target, s, "state", NULL, mp_slice_str(s->key));
-    mp_buf_put(&target, "", 1);
-    status = mp_listing_change(s->c, "DELETE", target.ptr, &count);
+    status = mp_listing_change(s->c, "DELETE", &target, &count);
     mp_buf_fini(&target);
-    if (status)
-        return status;
-    if (s->flags.json)
-        printf("{\"count\":%lld}\n", count);
-    else
-        fprintf(stderr, "%lld removed\n", count);
-    return MP_EXIT_DONE;
+    mp_listing_count(&s->flags, status, count, "removed");
+    return status;
 }
 
 /* JSON is what is kept; a word that is none was probably meant as a string,
@@ -201,6 +194,7 @@ static int check_value(const struct state *s)
 {
     struct mp_tree_doc doc;
     struct mp_why why;
+    bool is_null;
 
     if (mp_tree_parse(&doc, mp_slice_str(s->value), &why)) {
         fprintf(stderr,
@@ -209,8 +203,12 @@ static int check_value(const struct state *s)
                 s->value, why.text, s->value);
         return MP_EXIT_USAGE;
     }
+    is_null = doc.root->kind == MP_TREE_NULL;
     mp_tree_fini(&doc);
-    return MP_EXIT_DONE;
+    if (is_null)
+        fprintf(stderr, "moonpool state: null is no value; moonpool state rm "
+                        "removes one\n");
+    return is_null ? MP_EXIT_USAGE : MP_EXIT_DONE;
 }
 
 /* ---- dump ---- */
@@ -284,7 +282,7 @@ static int dump(struct state *s)
 
 static int read_dump(struct state *s, struct mp_tree_doc *doc)
 {
-    bool is_stdin = !s->name || strcmp(s->name, "-") == 0;
+    bool is_stdin = !s->name || strcmp(s->name, "-") == 0, unnamed;
     struct mp_buf text;
     struct mp_why why;
     int rc;
@@ -292,12 +290,14 @@ static int read_dump(struct state *s, struct mp_tree_doc *doc)
     mp_buf_init(&text, DUMP_MAX);
     rc = is_stdin ? mp_file_read_fd(0, DUMP_MAX - 1, &text, &why)
                   : mp_file_read(AT_FDCWD, s->name, DUMP_MAX - 1, &text, &why);
+    unnamed = !rc || rc == MP_ERANGE; /* else the sentence has the name */
     if (!rc)
         rc = mp_tree_parse(doc, mp_buf_bytes(&text), &why);
     mp_buf_fini(&text);
     if (rc) {
-        fprintf(stderr, "moonpool state: %s: %s\n",
-                is_stdin ? "what came in" : s->name, why.text);
+        if (is_stdin || unnamed)
+            mp_why_wrap(&why, "%s", is_stdin ? "stdin" : s->name);
+        fprintf(stderr, "moonpool state: %s\n", why.text);
         return MP_EXIT_NO;
     }
     for (size_t i = 0; !rc && i < doc->root->n; i++)
@@ -403,12 +403,16 @@ static int run(struct state *s, const char *what)
     return s->all ? clear(s) : set(s, strcmp(what, "rm") == 0);
 }
 
-/* --all is what else could be named. */
-static int check_all(const struct state *s, const char *what)
+/* --all is what else could be named; a --prefix that is not heeded would
+ * remove more than was meant. */
+static int check_flags(const struct state *s, const char *what)
 {
     bool is_rm = strcmp(what, "rm") == 0;
+    bool lists = strcmp(what, "actors") == 0 || strcmp(what, "ls") == 0;
 
-    if (s->all && !is_rm)
+    if (s->prefix && !lists)
+        fprintf(stderr, "moonpool state: --prefix is for actors and ls\n");
+    else if (s->all && !is_rm)
         fprintf(stderr, "moonpool state: --all is for rm\n");
     else if (s->all && s->name)
         fprintf(stderr, "moonpool state: rm: a NAME, or --all\n");
@@ -441,11 +445,21 @@ int mp_verb_state(int argc, char **argv)
         .verb = "moonpool state",
         .operands = "actors|ls|get|set|rm|dump|restore FUNCTION [NAME [VALUE]]",
         .about =
-            "What a function keeps.  Values are JSON: 3, true, '\"text\"', "
-            "'{\"a\":1}'.\ndump prints all of it as {KEY:{NAME:VALUE}}, "
-            "restore FUNCTION [FILE] puts that back\n(without times after "
-            "which values expire).  Without a running host the database\nis "
-            "asked.",
+            "What a function keeps: its own values, and those of its actors "
+            "(--key).\n\n"
+            "  actors FUNCTION             keys that have values\n"
+            "  ls FUNCTION                 values, with their names\n"
+            "  get FUNCTION NAME           one of them, as JSON\n"
+            "  set FUNCTION NAME VALUE     JSON: 3, true, '\"text\"', "
+            "'{\"a\":1}'\n"
+            "  rm FUNCTION NAME            or --all\n"
+            "  dump FUNCTION               all of it as {KEY: {NAME: VALUE}}; "
+            "of KEY only,\n                              if that is given\n"
+            "  restore FUNCTION [FILE]     puts a dump back (default: from "
+            "stdin), without\n                              the times after "
+            "which values expire;\n                              what it "
+            "doesn't name stays\n\n"
+            "Without a running host the database is asked.",
         .flags = flags,
         .n_flags = ARRAY_LEN(flags),
         .min = 1,
@@ -461,7 +475,7 @@ int mp_verb_state(int argc, char **argv)
     s.function = words[1];
     s.name = words[2];
     s.value = words[3];
-    status = check_all(&s, words[0]);
+    status = check_flags(&s, words[0]);
     if (!status && s.value)
         status = check_value(&s);
     if (!status)

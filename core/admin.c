@@ -560,10 +560,8 @@ static int enqueue(struct job *j, struct mp_slice fn, int64_t id,
     int64_t row = mp_host_enqueue(j->h, fn, e, "replay", 0, NULL, &ticket);
 
     if (row < 0)
-        return mp_why_set(why, (int)row,
-                          "no room for dead letter %lld: the queue is full "
-                          "([store] queue)",
-                          (long long)id);
+        return mp_why_set(why, (int)row, "no room for dead letter %lld: %s",
+                          (long long)id, mp_host_full(j->h));
     if (mp_dead_drop(&j->h->dead, id))
         j->count++;
     else
@@ -573,7 +571,7 @@ static int enqueue(struct job *j, struct mp_slice fn, int64_t id,
 
 static int replay_one(struct job *j, struct mp_reader *r, struct mp_why *why)
 {
-    struct mp_pair pairs[2 * MP_PAIRS_MAX];
+    struct mp_pair pairs[MP_EVENT_PAIRS];
     int64_t id = (int64_t)mp_get_u64(r);
     struct mp_slice outcome = mp_get_slice(r), fn = mp_get_slice(r);
     struct mp_reader bytes = mp_reader(mp_get_slice(r));
@@ -591,6 +589,7 @@ static int replay_one(struct job *j, struct mp_reader *r, struct mp_why *why)
                           "%lld is for",
                           MP_FMT(fn), (long long)id);
     e.attempt = 1;
+    e.has_expiry = false; /* it has long passed, mostly */
     if (!mp_slice_is(outcome, mp_dead_name(MP_DEAD_OUTPUT)))
         return enqueue(j, fn, id, &e, why);
     if (mp_dead_drop(&j->h->dead, id)) {

@@ -3,7 +3,7 @@
  *
  *     set ──► in a heap ──due──► in its function's line ──fire──► fired
  *      ▲          │ set again: moves                               │
- *      └──────────┴───────────────────────────── set again ────────┤
+ *      └──────────┴────────────────── set again, or put back ──────┤
  *                                                          done ──► gone
  *
  * What is due goes into a line of its function, and from there to the user,
@@ -116,11 +116,19 @@ static uint64_t params_bytes(const struct mp_pair *params, uint32_t n)
     return bytes;
 }
 
-/* What it takes of its function's quota. */
+/* What an alarm of these takes of its function's quota: all of it is in
+ * memory. */
+static uint64_t cost_of(struct mp_slice key, struct mp_slice name,
+                        struct mp_slice data, const struct mp_pair *params,
+                        uint32_t n_params)
+{
+    return MP_ALARM_COST + key.len + name.len + data.len +
+           n_params * sizeof *params + params_bytes(params, n_params);
+}
+
 static uint64_t bytes_of(const struct mp_alarm *a)
 {
-    return a->key.len + a->name.len + a->data.len +
-           params_bytes(a->params, a->n_params);
+    return cost_of(a->key, a->name, a->data, a->params, a->n_params);
 }
 
 static struct mp_slice copy(char **at, struct mp_slice from)
@@ -435,8 +443,7 @@ int64_t mp_alarms_cost(struct mp_alarms *s, struct mp_state_fn *fn,
         return -now;
     if (a && is_as_wanted(a, effect, due_by(s, effect), params, n_params))
         return 0;
-    return (int64_t)(key.len + effect->name.len + effect->data.len +
-                     params_bytes(params, n_params)) -
+    return (int64_t)cost_of(key, effect->name, effect->data, params, n_params) -
            now;
 }
 
@@ -471,17 +478,15 @@ bool mp_alarms_done(struct mp_alarms *s, struct mp_alarm *a, uint32_t serial)
     return mp_alarm_is(a, serial) && remove_alarm(s, a);
 }
 
-void mp_alarms_each(struct mp_alarms *s, struct mp_slice fn,
-                    bool (*each)(void *arg, const struct mp_alarm *a),
-                    void *arg)
+void mp_alarms_put_back(struct mp_alarms *s, struct mp_alarm *a,
+                        uint32_t serial)
 {
-    for (size_t i = 0; i < s->n_buckets; i++)
-        mp_list_each (at, &s->bucket[i]) {
-            const struct mp_alarm *a = mp_of(at, struct mp_alarm, chain);
-
-            if (mp_slice_is(fn, a->fn->name) && !each(arg, a))
-                return;
-        }
+    if (!mp_alarm_is(a, serial))
+        return;
+    a->serial++; /* who had its event has it no more */
+    a->fired = false;
+    set_due(s, a, a->wall, a->at_us);
+    arm(s);
 }
 
 /* ---- rows ---- */

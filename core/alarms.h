@@ -9,7 +9,8 @@
  *
  * Process  host only.   Thread  loop thread; mp_alarms_load in the reader's.
  * Memory   all alarms with their data and params; bounded by the functions'
- *          state quotas, or 4 MiB a function without state.
+ *          state quotas, or 4 MiB a function without state.  Each costs
+ *          MP_ALARM_COST beside its bytes.
  */
 #ifndef MP_ALARMS_H
 #define MP_ALARMS_H
@@ -17,6 +18,9 @@
 #include "core/base/hash.h"
 #include "core/due.h"
 #include "core/state.h"
+
+/* Of a quota: the structures and blocks of one alarm, wherever it is kept. */
+enum { MP_ALARM_COST = 256 };
 
 struct mp_alarm {
     struct mp_link chain; /* hash table, alarms.c's */
@@ -36,6 +40,9 @@ struct mp_alarm {
     struct mp_link turn; /* due, and not fired: in its function's line */
     char *block;         /* bytes of key, name, data and params */
 };
+
+_Static_assert(sizeof(struct mp_alarm) <= MP_ALARM_COST,
+               "the quota must bound the memory");
 
 struct mp_alarm_line; /* of one function: what is due, in order */
 
@@ -101,10 +108,12 @@ static inline bool mp_alarm_is(const struct mp_alarm *a, uint32_t serial)
 /* Its event was dealt with: gone, unless it was set anew meanwhile.  True: a
  * row goes with the gathering transaction. */
 bool mp_alarms_done(struct mp_alarms *s, struct mp_alarm *a, uint32_t serial);
-
-/* Those of one function, for the API; each until it returns false. */
-void mp_alarms_each(struct mp_alarms *s, struct mp_slice fn,
-                    bool (*each)(void *arg, const struct mp_alarm *a),
-                    void *arg);
+/*
+ * Its event was not dealt with, and nobody has it any more (its function was
+ * removed, and may come back): it is due again, and fires when there is
+ * somebody to take it.  The reference stays the caller's.
+ */
+void mp_alarms_put_back(struct mp_alarms *s, struct mp_alarm *a,
+                        uint32_t serial);
 
 #endif

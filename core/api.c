@@ -6,10 +6,8 @@
  */
 #include "core/api.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -18,7 +16,7 @@
 #include <unistd.h>
 
 #include "core/log.h"
-#include "core/worker.h"
+#include "core/module.h"
 
 static const char NAME[] = "moonpool.sock";
 
@@ -100,35 +98,14 @@ static bool is_allowed(int fd)
            (peer.uid == geteuid() || peer.uid == 0);
 }
 
-/* Beside moonpool-worker, wherever that really is. */
-static void *load(struct mp_why *why)
-{
-    static const char name[] = "moonpool-api.so";
-    char path[PATH_MAX + sizeof name];
-    void *object;
-
-    if (!realpath(mp_worker_program(), path)) {
-        mp_why_errno(why, "find %s", mp_worker_program());
-        return NULL;
-    }
-    strcpy(strrchr(path, '/') + 1, name);
-    object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!object)
-        mp_why_set(why, MP_EIO, "%s", dlerror());
-    return object;
-}
-
 static int load_module(struct mp_api *api, struct mp_why *why)
 {
-    const struct mp_api_module *module;
-    void *object = load(why); /* never given back: its code may be running */
+    const struct mp_api_module *module =
+        mp_module("moonpool-api.so", "mp_api_module", why);
     int rc;
 
-    if (!object)
-        return MP_EIO;
-    module = dlsym(object, MP_API_MODULE);
     if (!module)
-        return mp_why_set(why, MP_EIO, "%s", dlerror());
+        return MP_EIO;
     rc = module->open(&api->server, api->host, why);
     if (!rc)
         api->module = module;

@@ -36,7 +36,7 @@ struct mp_api_module {
     void (*close)(struct mp_api_server *s);
 };
 
-#define MP_API_MODULE "mp_api_module"
+/* The name that api.c looks for. */
 extern const struct mp_api_module mp_api_module;
 
 #endif

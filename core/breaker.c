@@ -33,6 +33,13 @@ void mp_breaker_forget(struct mp_breaker *b)
     b->probing = false;
 }
 
+static void grow(struct mp_breaker *b, const struct mp_breaker_rule *rule)
+{
+    b->pause_us *= 2;
+    if (b->pause_us > rule->max_pause_us)
+        b->pause_us = rule->max_pause_us;
+}
+
 bool mp_breaker_failed(struct mp_breaker *b, const struct mp_breaker_rule *rule,
                        int64_t now_us)
 {
@@ -45,14 +52,30 @@ bool mp_breaker_failed(struct mp_breaker *b, const struct mp_breaker_rule *rule,
         b->pause_us = rule->pause_us;
         b->held_back = 0;
     } else {
-        b->pause_us *= 2;
-        if (b->pause_us > rule->max_pause_us)
-            b->pause_us = rule->max_pause_us;
+        grow(b, rule);
     }
     b->state = MP_BREAKER_OPEN;
     b->probing = false;
     b->until_us = now_us + b->pause_us;
     return true;
+}
+
+void mp_breaker_hold(struct mp_breaker *b, const struct mp_breaker_rule *rule,
+                     int64_t now_us)
+{
+    bool again = b->again_us > 0;
+
+    b->state = MP_BREAKER_OPEN;
+    b->probing = false;
+    b->until_us = INT64_MAX;
+    b->again_us = 0;
+    if (!rule)
+        return;
+    if (again)
+        grow(b, rule);
+    else
+        b->pause_us = rule->pause_us;
+    b->again_us = now_us + b->pause_us;
 }
 
 void mp_breaker_reset(struct mp_breaker *b)

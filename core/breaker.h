@@ -7,7 +7,9 @@
  *      +------------- ok ------------|----------------+   |
  *                                    +---- failed --------+  pause doubles
  *
- * While it isn't CLOSED the function is quarantined: its events wait.
+ * While it isn't CLOSED the function is quarantined: its events wait.  It is
+ * held when no probe can tell anything, for its files are broken: OPEN until
+ * it is reset.
  *
  * Process  host only.   Thread  loop thread.   Memory  a plain structure.
  */
@@ -25,6 +27,7 @@ struct mp_breaker {
     int64_t pause_us;  /* the current one */
     int64_t until_us;  /* OPEN: when a probe may run (monotonic) */
     bool probing;      /* HALF: the probe is out */
+    int64_t again_us;  /* held: when it may be loaded again; 0: never */
     uint64_t held_back;
 };
 
@@ -43,6 +46,10 @@ void mp_breaker_forget(struct mp_breaker *b);
 /* One failed; true: it is quarantined from now on, until b->until_us. */
 bool mp_breaker_failed(struct mp_breaker *b, const struct mp_breaker_rule *rule,
                        int64_t now_us);
+/* No probe from now on.  rule: it is loaded again by itself, after a pause
+ * that grows; NULL: it is not. */
+void mp_breaker_hold(struct mp_breaker *b, const struct mp_breaker_rule *rule,
+                     int64_t now_us);
 /* As new: the function was replaced. */
 void mp_breaker_reset(struct mp_breaker *b);
 

@@ -17,6 +17,8 @@
 #include "core/host_impl.h"
 #include "core/log.h"
 
+enum { DROP_LOOKS = 64 }; /* at who waits, for one that may go */
+
 static const char FILE_NAME[] = "crashed";
 static int data_fd = -1;
 
@@ -78,6 +80,90 @@ bool mp_careful_crashed(struct mp_slice before, int64_t now_us,
     return recent >= MP_CAREFUL_CRASHES;
 }
 
+/* ---- the line ---- */
+
+static void enter_line(struct mp_careful *c, struct mp_invocation *inv)
+{
+    inv->stage = MP_DELAYED;
+    inv->in_line = true;
+    inv->slot->n_waiting++;
+    inv->slot->waiting_bytes += mp_invocation_bytes(inv);
+    mp_list_append(&c->waiting, &inv->link);
+}
+
+static void leave_line(struct mp_invocation *inv)
+{
+    if (!inv->in_line)
+        return;
+    inv->in_line = false;
+    inv->slot->n_waiting--;
+    inv->slot->waiting_bytes -= mp_invocation_bytes(inv);
+    mp_list_unlink(&inv->link);
+}
+
+/* Its room was found when it entered the line: it is not asked for again, nor
+ * does it go behind what came after it. */
+static void start(struct mp_host *h, struct mp_invocation *inv)
+{
+    if (inv->holds_ack)
+        mp_pool_add(&h->pool, inv);
+    else
+        mp_host_queue_now(h, inv);
+}
+
+static bool drop_oldest(struct mp_careful *c, const struct mp_slot *slot)
+{
+    unsigned looks = 0;
+
+    mp_list_each_safe (at, &c->waiting) {
+        struct mp_invocation *inv = mp_of(at, struct mp_invocation, link);
+
+        if (++looks > DROP_LOOKS)
+            break;
+        if (inv->slot != slot || inv->row || inv->alarm ||
+            (inv->input->qos > 0 && !inv->routed->fn->overflow_oldest))
+            continue;
+        leave_line(inv);
+        mp_invocation_drop(inv, MP_DROP_QUEUE_FULL);
+        return true;
+    }
+    return false;
+}
+
+/*
+ * An input finds the queue of its function as full as it may be: what becomes
+ * of it is as in host.c.  (Rows, alarms and sends were asked before.)  False:
+ * there is room.
+ */
+static bool overflows(struct mp_careful *c, struct mp_invocation *inv)
+{
+    struct mp_slot *slot = inv->slot;
+    uint64_t bytes = mp_invocation_bytes(inv);
+    bool can_park = inv->input->qos > 0;
+
+    if (!inv->holds_ack)
+        return false;
+    if (can_park &&
+        (mp_queue_is_spilled(slot->queue) || !mp_list_empty(&slot->blocked))) {
+        mp_invocation_spill(inv);
+        return true;
+    }
+    if (can_park && inv->input->lane)
+        return false; /* its window bounds it */
+    if (can_park && !inv->routed->fn->overflow_oldest) {
+        if (mp_sched_has_room(slot, bytes))
+            return false;
+        mp_invocation_spill(inv);
+        return true;
+    }
+    while (!mp_sched_has_room(slot, bytes))
+        if (!drop_oldest(c, slot)) {
+            mp_invocation_drop(inv, MP_DROP_QUEUE_FULL);
+            return true;
+        }
+    return false;
+}
+
 /* ---- one at a time ---- */
 
 static void name(const struct mp_invocation *inv, char *text, size_t size)
@@ -91,7 +177,7 @@ static void on_named(struct mp_commit_wait *w, int rc)
     struct mp_invocation *inv = c->current;
 
     if (rc == 0 && inv)
-        mp_host_queue_now(mp_host_of(inv), inv);
+        start(mp_host_of(inv), inv);
 }
 
 static void begin(struct mp_host *h, struct mp_invocation *inv)
@@ -117,10 +203,11 @@ void mp_careful_turn(struct mp_host *h)
 
     while (c->on && h->loaded && !h->closing && !h->draining && !c->current &&
            !mp_list_empty(&c->waiting)) {
-        struct mp_link *first = c->waiting.next;
+        struct mp_invocation *first =
+            mp_of(c->waiting.next, struct mp_invocation, link);
 
-        mp_list_unlink(first);
-        begin(h, mp_of(first, struct mp_invocation, link));
+        leave_line(first);
+        begin(h, first);
     }
 }
 
@@ -128,13 +215,14 @@ bool mp_careful_takes(struct mp_host *h, struct mp_invocation *inv)
 {
     if (!h->careful.on)
         return false;
-    inv->stage = MP_DELAYED;
-    mp_list_append(&h->careful.waiting, &inv->link);
+    if (!overflows(&h->careful, inv))
+        enter_line(&h->careful, inv);
     return true;
 }
 
 void mp_careful_ended(struct mp_host *h, struct mp_invocation *inv)
 {
+    leave_line(inv);
     if (h->careful.current != inv)
         return;
     mp_commit_wait_not(&h->careful.named);
@@ -195,10 +283,11 @@ static void relax(struct mp_host *h)
     if (was_on)
         mp_log(MP_INFO, "host", NULL, "events are run as usual again");
     while (!mp_list_empty(&c->waiting)) {
-        struct mp_link *first = c->waiting.next;
+        struct mp_invocation *first =
+            mp_of(c->waiting.next, struct mp_invocation, link);
 
-        mp_list_unlink(first);
-        mp_host_queue_now(h, mp_of(first, struct mp_invocation, link));
+        leave_line(first);
+        start(h, first);
     }
 }
 

@@ -9,7 +9,8 @@
  * the host did before it died, and becomes a dead letter unrun.
  *
  * Process  host only.   Thread  loop thread.
- * Memory   invocations wait in a list, by their link.
+ * Memory   invocations wait in a list, by their link; each counts in the
+ *          queue of its function, which bounds them.
  */
 #ifndef MP_CAREFUL_H
 #define MP_CAREFUL_H
@@ -40,7 +41,8 @@ bool mp_careful_crashed(struct mp_slice before, int64_t now_us,
 
 /* The database is loaded: was the last end a crash? */
 void mp_careful_open(struct mp_host *h);
-/* Instead of starting it now: true, it waits for its turn. */
+/* Instead of starting it now: true, it waits for its turn, or there was no
+ * room for that and it was dealt with as in a full queue. */
 bool mp_careful_takes(struct mp_host *h, struct mp_invocation *inv);
 /* It has ended. */
 void mp_careful_ended(struct mp_host *h, struct mp_invocation *inv);

@@ -1,7 +1,16 @@
 /*
  * catalog.c - from directories to live functions.
+ *
+ *     directory ──► consider ──► next (loading) ──► live
+ *        ▲ │           ▲
+ *        │ └ unread ───┘ each second: the paths that could not be read, or
+ *        └────────────── the directory when that was it
+ *
+ * A mistake in a function waits for its author and a new scan; what could not
+ * be read waits for nobody.  What can't run and has no version before is held
+ * (catalog_held.c).
  */
-#include "core/catalog.h"
+#include "core/catalog_impl.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -13,6 +22,9 @@
 #include "core/fnlog.h"
 #include "core/handlers.h"
 #include "core/log.h"
+
+/* How soon what could not be read is tried again. */
+enum { AGAIN_MS = 1000 };
 
 /* Mistakes of a function become log lines. */
 static void say(struct mp_report *r, bool warning, const char *text)
@@ -28,6 +40,27 @@ void mp_catalog_init(struct mp_catalog *c, struct mp_pool *pool,
     *c = (struct mp_catalog){
         .pool = pool, .config = config, .settled = settled, .arg = arg};
     mp_list_init(&c->slots);
+    uv_timer_init(pool->loop, &c->again);
+    uv_timer_init(pool->loop, &c->mend);
+    c->again.data = c->mend.data = c;
+}
+
+static void forget_unread(struct mp_catalog *c)
+{
+    uv_timer_stop(&c->again);
+    for (unsigned i = 0; i < c->n_unread; i++)
+        free(c->unread[i]);
+    free(c->unread);
+    c->unread = NULL;
+    c->n_unread = 0;
+}
+
+void mp_catalog_close(struct mp_catalog *c)
+{
+    forget_unread(c);
+    mp_catalog_miss_none(c);
+    uv_close((uv_handle_t *)&c->again, NULL);
+    uv_close((uv_handle_t *)&c->mend, NULL);
 }
 
 void mp_catalog_fini(struct mp_catalog *c)
@@ -41,8 +74,8 @@ void mp_catalog_fini(struct mp_catalog *c)
     }
 }
 
-/* The function that was read from a directory, whatever it is called. */
-static struct mp_slot *find_path(struct mp_catalog *c, const char *path)
+/* Whatever it is called. */
+struct mp_slot *mp_catalog_find_path(struct mp_catalog *c, const char *path)
 {
     mp_list_each (at, &c->slots) {
         struct mp_slot *slot = mp_of(at, struct mp_slot, link);
@@ -53,7 +86,7 @@ static struct mp_slot *find_path(struct mp_catalog *c, const char *path)
     return NULL;
 }
 
-static struct mp_slot *find(struct mp_catalog *c, const char *name)
+struct mp_slot *mp_catalog_find(struct mp_catalog *c, const char *name)
 {
     mp_list_each (at, &c->slots) {
         struct mp_slot *slot = mp_of(at, struct mp_slot, link);
@@ -82,8 +115,8 @@ static unsigned home_of(const char *name, unsigned n)
     return home;
 }
 
-static struct mp_slot *slot_new(struct mp_catalog *c,
-                                const struct mp_function *fn)
+struct mp_slot *mp_catalog_slot_new(struct mp_catalog *c,
+                                    const struct mp_function *fn)
 {
     struct mp_group *group = mp_pool_join(c->pool, fn);
     struct mp_slot *slot;
@@ -109,9 +142,25 @@ static bool is_same(const struct mp_version *v, const struct mp_function *fn)
            v->fn->digest.hi == fn->digest.hi;
 }
 
+void mp_catalog_load(struct mp_catalog *c, struct mp_slot *slot,
+                     struct mp_function *fn)
+{
+    slot->next = mp_version_new(c->pool, slot, fn);
+    c->pending++;
+    mp_pool_load(c->pool, slot->next);
+}
+
+/* A broken one is loaded again, whatever its bytes: the load may have had too
+ * little time or memory. */
+static bool has_it(const struct mp_slot *slot, const struct mp_function *fn)
+{
+    return is_same(slot->next, fn) ||
+           (slot->live && is_same(slot->live, fn) && !slot->live->broken);
+}
+
 static void consider(struct mp_catalog *c, struct mp_function *fn)
 {
-    struct mp_slot *slot = find(c, fn->name);
+    struct mp_slot *slot = mp_catalog_find(c, fn->name);
 
     if (slot && slot->seen) {
         mp_log(MP_ERROR, "functions", NULL,
@@ -120,7 +169,7 @@ static void consider(struct mp_catalog *c, struct mp_function *fn)
         return;
     }
     if (!slot)
-        slot = slot_new(c, fn);
+        slot = mp_catalog_slot_new(c, fn);
     if (!slot)
         return;
     slot->seen = true;
@@ -128,48 +177,84 @@ static void consider(struct mp_catalog *c, struct mp_function *fn)
     if (slot->live && slot->live->fn->own_worker != fn->own_worker)
         mp_log(MP_WARN, slot->name, NULL,
                "scale.isolation takes effect at the next start of the host");
-    if (is_same(slot->live, fn) || is_same(slot->next, fn))
+    if (has_it(slot, fn)) {
+        if (slot->next && slot->live && slot->next->fn == slot->live->fn)
+            c->failed++; /* held, and loaded again at this moment */
         return;
+    }
     if (slot->next) /* a newer save overtakes one that is still loading */
         mp_version_unref(c->pool, slot->next);
-    slot->next = mp_version_new(c->pool, slot, fn);
-    c->pending++;
-    mp_pool_load(c->pool, slot->next);
+    mp_catalog_load(c, slot, fn);
 }
 
-static bool is_function(const char *path)
+/* Is that file there, as far as can be told? */
+static bool may_have(const char *path, const char *name)
 {
     char file[4200];
 
-    snprintf(file, sizeof file, "%s/function.conf", path);
-    if (access(file, F_OK) == 0)
-        return true;
-    snprintf(file, sizeof file, "%s/main.lua", path);
-    return access(file, F_OK) == 0;
+    snprintf(file, sizeof file, "%s/%s", path, name);
+    return access(file, F_OK) == 0 || errno == EIO || errno == ENOMEM;
 }
 
-static void read_one(struct mp_catalog *c, const char *path)
+bool mp_catalog_is_function(const char *path)
 {
-    struct mp_report report = {.say = say};
+    return may_have(path, "function.conf") || may_have(path, "main.lua");
+}
+
+static void on_again(uv_timer_t *timer);
+
+static void try_again(struct mp_catalog *c)
+{
+    uv_timer_start(&c->again, on_again, AGAIN_MS, 0);
+}
+
+static void note_unread(struct mp_catalog *c, const char *path)
+{
+    c->unread = mp_realloc(c->unread, (c->n_unread + 1) * sizeof *c->unread);
+    c->unread[c->n_unread++] = mp_strndup(path, strlen(path));
+    try_again(c);
+}
+
+/* What is not live is told of by mp_catalog_recall. */
+static void say_failed(const struct mp_slot *slot, bool unread)
+{
+    const char *again = unread ? "; it is tried again each second" : "";
+
+    if (slot->live->broken)
+        mp_log(MP_ERROR, slot->name, NULL,
+               "not mended; its events go on waiting%s", again);
+    else
+        mp_log(MP_ERROR, slot->name, NULL, "not replaced; %s stays%s",
+               slot->live->fn->version, again);
+}
+
+/* again: it was said already that this one can't be read. */
+static void read_one(struct mp_catalog *c, const char *path, bool again)
+{
+    struct mp_report report = {.say = again ? NULL : say};
     struct mp_function *fn = NULL;
-    const char *name = strrchr(path, '/') + 1;
     struct mp_slot *slot;
 
     if (!c->holds || !c->holds(path))
         fn = mp_function_read(path, c->config->node, &report);
-    slot = fn ? find(c, fn->name) : find_path(c, path);
     if (fn) {
         consider(c, fn);
         mp_function_unref(fn);
         return;
     }
     c->failed++;
-    if (slot && slot->live) {
+    slot = mp_catalog_find_path(c, path);
+    if (slot)
         slot->seen = true;
-        mp_log(MP_ERROR, slot->name, NULL, "not replaced; %s stays",
-               slot->live->fn->version);
-    } else {
-        mp_log(MP_ERROR, name, NULL, "skipped; the others go on");
+    if (report.unread)
+        note_unread(c, path);
+    if (slot && !again)
+        say_failed(slot, report.unread);
+    else if (!slot && !again)
+        mp_catalog_miss(c, path);
+    if (again && !report.unread) { /* now its mistakes can be told */
+        c->failed--;
+        read_one(c, path, false);
     }
 }
 
@@ -187,9 +272,31 @@ static void retire_unseen(struct mp_catalog *c)
     }
 }
 
+/* The next version becomes the live one. */
+static void replace(struct mp_catalog *c, struct mp_slot *slot)
+{
+    if (slot->live) {
+        if (!slot->next->broken)
+            mp_log(MP_INFO, slot->name, NULL, "%s",
+                   slot->live->broken ? "mended; what waited runs now"
+                                      : "replaced");
+        mp_version_unref(c->pool, slot->live);
+    }
+    slot->live = slot->next;
+    slot->next = NULL;
+    mp_breaker_reset(&slot->breaker);
+    if (slot->live->broken)
+        mp_catalog_hold(c, slot);
+    slot->waits = false;
+}
+
 static void settle(struct mp_catalog *c)
 {
     bool changed = c->replaced > 0;
+
+    if (c->pending || c->scanning || !c->unsettled)
+        return;
+    c->unsettled = false;
 
     mp_list_each (at, &c->slots) {
         struct mp_slot *slot = mp_of(at, struct mp_slot, link);
@@ -201,66 +308,149 @@ static void settle(struct mp_catalog *c)
         }
         if (!slot->next)
             continue;
-        if (slot->live) {
-            mp_log(MP_INFO, slot->name, NULL, "replaced");
-            mp_version_unref(c->pool, slot->live);
-        }
-        slot->live = slot->next;
-        slot->next = NULL;
-        mp_breaker_reset(&slot->breaker);
-        slot->waits = false;
+        replace(c, slot);
         changed = true;
     }
     c->replaced = 0;
     c->settled(c->arg, changed);
 }
 
-void mp_catalog_scan(struct mp_catalog *c)
+/* The directory's names; < 0: it can't be read. */
+static int list(struct mp_catalog *c, struct dirent ***names)
 {
-    struct dirent **names = NULL;
-    int n = scandir(c->config->functions, &names, NULL, alphasort);
+    return scandir(c->config->functions, names, NULL, alphasort);
+}
+
+static void read_all(struct mp_catalog *c, struct dirent **names, int n)
+{
     char path[4096];
 
-    c->scanning = true;
-    c->failed = 0;
-    if (n < 0)
-        mp_log(MP_ERROR, "functions", NULL, "%s: %s; no function is loaded",
-               c->config->functions, strerror(errno));
     for (int i = 0; i < n; i++) {
         snprintf(path, sizeof path, "%s/%s", c->config->functions,
                  names[i]->d_name);
-        if (names[i]->d_name[0] != '.' && is_function(path))
-            read_one(c, path);
+        if (names[i]->d_name[0] != '.' && mp_catalog_is_function(path))
+            read_one(c, path, false);
         free(names[i]);
     }
     free(names);
-    if (n >= 0) /* an unreadable directory takes nothing away */
-        retire_unseen(c);
+    retire_unseen(c);
+    c->listed = true;
+}
+
+static void scanned(struct mp_catalog *c)
+{
     c->scanning = false;
-    if (c->pending == 0)
-        settle(c);
+    c->unsettled = true;
+    settle(c);
+}
+
+void mp_catalog_scan(struct mp_catalog *c)
+{
+    struct dirent **names = NULL;
+    int n;
+
+    forget_unread(c);
+    mp_catalog_miss_none(c);
+    n = list(c, &names);
+    c->scanning = true;
+    c->failed = 0;
+    if (n >= 0) {
+        read_all(c, names, n);
+    } else { /* that takes nothing away */
+        mp_log(MP_ERROR, "functions", NULL,
+               "%s can't be read: %s; what is live stays, and it is tried "
+               "again each second",
+               c->config->functions, strerror(errno));
+        try_again(c);
+    }
+    scanned(c);
+}
+
+/* Only what is in the list; the others may have mistakes that were told. */
+static void read_unread(struct mp_catalog *c)
+{
+    char **paths = c->unread;
+    unsigned n = c->n_unread;
+
+    c->unread = NULL;
+    c->n_unread = 0;
+    c->scanning = true;
+    for (unsigned i = 0; i < n; i++) {
+        c->failed--;
+        read_one(c, paths[i], true);
+        free(paths[i]);
+    }
+    free(paths);
+    mp_list_each (at, &c->slots)
+        mp_of(at, struct mp_slot, link)->seen = false;
+    c->scanning = false;
+    c->unsettled |= c->n_unread < n;
+    settle(c);
+}
+
+static void on_again(uv_timer_t *timer)
+{
+    struct mp_catalog *c = timer->data;
+    struct dirent **names = NULL;
+    int n;
+
+    if (c->n_unread) {
+        read_unread(c);
+        return;
+    }
+    n = list(c, &names);
+    if (n < 0) {
+        try_again(c);
+        return;
+    }
+    mp_log(MP_INFO, "functions", NULL, "%s can be read again",
+           c->config->functions);
+    c->scanning = true;
+    c->failed = 0;
+    read_all(c, names, n);
+    scanned(c);
+}
+
+/* The next version of a slot was loaded, with mistakes. */
+static void has_failed(struct mp_catalog *c, struct mp_slot *slot,
+                       const struct mp_loaded *loaded)
+{
+    struct mp_report report = {.say = say};
+
+    if (mp_catalog_still_broken(c, slot))
+        return;
+    c->failed++;
+    c->unsettled = true;
+    if (!slot->live || slot->live->broken) {
+        slot->next->broken = true;
+        mp_catalog_say_held(slot, loaded);
+        return;
+    }
+    mp_handlers_check(slot->next->fn, loaded, &report);
+    mp_log(MP_ERROR, slot->name, NULL, "not replaced; the old version stays");
+    mp_version_unref(c->pool, slot->next);
+    slot->next = NULL;
 }
 
 void mp_catalog_loaded(struct mp_catalog *c, struct mp_version *v,
                        const struct mp_loaded *loaded)
 {
-    struct mp_report report = {.say = say};
+    struct mp_report quiet = {.say = NULL}, report = {.say = say};
     struct mp_slot *slot = v->slot;
 
     c->pending--;
     mp_fnlog_lines(slot, v->fn, NULL, NULL, loaded->n_logs, loaded->logs,
                    loaded->logs_cut);
-    mp_handlers_check(v->fn, loaded, &report);
-    if (v == slot->next && report.mistakes) {
-        c->failed++;
-        mp_log(MP_ERROR, slot->name, NULL, "%s",
-               slot->live ? "not replaced; the old version stays"
-                          : "skipped; the others go on");
-        mp_version_unref(c->pool, slot->next);
-        slot->next = NULL;
+    mp_handlers_check(v->fn, loaded, &quiet);
+    if (v == slot->next && quiet.mistakes) {
+        has_failed(c, slot, loaded);
+    } else if (v == slot->next) {
+        mp_handlers_check(v->fn, loaded, &report); /* its warnings */
+        if (slot->live && slot->live->fn == v->fn)
+            c->failed--; /* it was held, and loads now */
+        c->unsettled = true;
     }
-    if (c->pending == 0 && !c->scanning)
-        settle(c);
+    settle(c);
 }
 
 unsigned mp_catalog_live(const struct mp_catalog *c, unsigned *triggers)

@@ -93,9 +93,10 @@ int mp_check_env_name(struct mp_slice v, struct mp_why *why)
         fine = !lower(v.ptr[i]);
     if (fine)
         return 0;
-    return mp_why_set(why, MP_EPARSE,
-                      "a name in [env] is A to Z first, then A to Z, 0 to 9 "
-                      "and _");
+    return mp_why_set(
+        why, MP_EPARSE,
+        "a name in [env], or of a secret, is A to Z first, then A to Z, "
+        "0 to 9 and _");
 }
 
 int mp_check_node(struct mp_slice v, struct mp_why *why)

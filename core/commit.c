@@ -10,6 +10,9 @@
  *     WRITE    applies a batch           waiters, or failure (it is closed)
  *     END      closes                    the thread is joined
  *
+ * `again` is the one timer that waits for better times: for the next try to
+ * open it, and then until it is not uneasy any more.
+ *
  * The writer checkpoints after its answer, so that nobody waits for that but
  * the next transaction: when the WAL has grown by CHECKPOINT_BYTES, or when
  * nothing came for long.  Seldom, since each page is written again by it.
@@ -34,6 +37,14 @@ enum {
     ROOM_BYTES = 1 << 20, /* so much more than when it failed */
     BACKOFF_MIN_MS = 1000,
     BACKOFF_MAX_MS = 30000,
+    FORGIVEN_MS = 120000, /* a failure after so long is the first again */
+};
+
+enum {
+    PAGE = 4096, /* of the database; a bit less of it for contents */
+    PAGE_BYTES = 4092,
+    ROW = 64,         /* of a row, its place and its place in an index */
+    ROW_LOCAL = 1000, /* of its contents in its own page; the rest: others */
 };
 
 #define LAZY_US MP_SECOND
@@ -196,6 +207,7 @@ static void give_up(struct mp_commit *c)
     c->lost_to = c->ticket++;
     c->wanted = false;
     c->lazy_us = 0;
+    c->grow[c->gathering] = 0;
     mp_batch_reset(&c->batch[c->gathering]);
 }
 
@@ -212,6 +224,7 @@ static void leave(struct mp_commit *c, int64_t now_us)
     sealed = c->ticket++;
     if (b->n == 0) { /* what came has gone: no byte */
         mp_batch_reset(b);
+        c->grow[c->gathering] = 0;
         c->durable = sealed;
         return;
     }
@@ -295,19 +308,42 @@ static uint64_t free_bytes(const struct mp_commit *c)
 static void on_again(uv_timer_t *timer)
 {
     struct mp_commit *c = timer->data;
+    uint64_t now_ms = uv_now(c->loop);
+    bool room = free_bytes(c) >= c->free_bytes + ROOM_BYTES;
 
-    if (uv_now(c->loop) < c->open_at_ms &&
-        free_bytes(c) < c->free_bytes + ROOM_BYTES)
-        return;
-    uv_timer_stop(&c->again);
-    order(c, MP_COMMIT_OPEN);
+    if (room || now_ms >= c->easy_at_ms)
+        c->uneasy = false;
+    if (c->is_open) {
+        if (!c->uneasy)
+            uv_timer_stop(&c->again);
+    } else if (room || now_ms >= c->open_at_ms) {
+        uv_timer_stop(&c->again);
+        order(c, MP_COMMIT_OPEN);
+    }
+}
+
+static uint64_t longer(uint64_t ms)
+{
+    ms = ms ? 2 * ms : BACKOFF_MIN_MS;
+    return ms < BACKOFF_MAX_MS ? ms : BACKOFF_MAX_MS;
+}
+
+/* What made one transaction fail may make the next, too. */
+static void be_uneasy(struct mp_commit *c)
+{
+    uint64_t now_ms = uv_now(c->loop);
+
+    if (c->failed_at_ms && now_ms - c->failed_at_ms > FORGIVEN_MS)
+        c->unease_ms = 0;
+    c->unease_ms = longer(c->unease_ms);
+    c->failed_at_ms = now_ms;
+    c->easy_at_ms = now_ms + c->unease_ms;
+    c->uneasy = true;
 }
 
 static void try_again(struct mp_commit *c)
 {
-    c->backoff_ms = c->backoff_ms ? 2 * c->backoff_ms : BACKOFF_MIN_MS;
-    if (c->backoff_ms > BACKOFF_MAX_MS)
-        c->backoff_ms = BACKOFF_MAX_MS;
+    c->backoff_ms = longer(c->backoff_ms);
     c->open_at_ms = uv_now(c->loop) + c->backoff_ms;
     c->free_bytes = free_bytes(c);
     uv_timer_start(&c->again, on_again, LOOK_MS, LOOK_MS);
@@ -360,6 +396,13 @@ static void account(struct mp_commit *c, const struct mp_batch *b)
     mp_metrics.flash += left;
 }
 
+static void set_used(struct mp_commit *c)
+{
+    c->used = c->answer_used;
+    if (c->used < c->full_at)
+        c->full_at = 0;
+}
+
 static void opened(struct mp_commit *c)
 {
     struct mp_db_opened how = c->answer_opened;
@@ -371,9 +414,11 @@ static void opened(struct mp_commit *c)
     free(c->failure);
     c->failure = NULL;
     c->is_open = true;
-    c->used = c->answer_used;
+    set_used(c);
     c->written = 0;
     account(c, NULL);
+    if (c->uneasy)
+        uv_timer_start(&c->again, on_again, LOOK_MS, LOOK_MS);
     c->user.opened(c->user.arg, &how);
 }
 
@@ -383,8 +428,11 @@ static void failed(struct mp_commit *c)
 
     c->is_open = c->running = false;
     c->lost = true;
+    if (c->answer_rc == MP_EFULL)
+        c->full_at = c->used;
     give_up(c);
     set_failure(c, why.text);
+    be_uneasy(c);
     try_again(c);
     call_due(c);
     c->user.failed(c->user.arg, &why);
@@ -397,11 +445,12 @@ static void written(struct mp_commit *c)
     c->writing = false;
     account(c, b);
     mp_batch_reset(b);
+    c->grow[!c->gathering] = 0;
     if (c->answer_rc) {
         failed(c);
         return;
     }
-    c->used = c->answer_used;
+    set_used(c);
     c->backoff_ms = 0;
     c->durable = c->ticket - 1;
     mp_hist_add(&mp_metrics.commit,
@@ -552,6 +601,46 @@ uint64_t mp_commit_ticket(struct mp_commit *c)
 {
     want(c);
     return c->ticket;
+}
+
+/* ---- room ---- */
+
+static uint64_t pages_of(uint64_t bytes)
+{
+    return bytes / PAGE_BYTES + (bytes % PAGE_BYTES != 0);
+}
+
+uint64_t mp_commit_row_cost(uint64_t bytes)
+{
+    if (bytes <= ROW_LOCAL)
+        return 2 * (bytes + ROW);
+    return 2 * (ROW_LOCAL + ROW) + pages_of(bytes) * PAGE;
+}
+
+uint64_t mp_commit_change_cost(uint64_t old, uint64_t bytes)
+{
+    if (bytes <= old)
+        return 0;
+    if (old == 0)
+        return mp_commit_row_cost(bytes);
+    if (bytes <= ROW_LOCAL)
+        return 2 * (bytes - old);
+    return (1 + pages_of(bytes) - pages_of(old)) * PAGE;
+}
+
+static bool fits(const struct mp_commit *c, uint64_t bytes)
+{
+    return !c->full_at && c->used + bytes <= c->max_size / 32 * 31;
+}
+
+bool mp_commit_has_room(const struct mp_commit *c, uint64_t bytes)
+{
+    return fits(c, bytes + c->grow[0] + c->grow[1]);
+}
+
+bool mp_commit_has_room_later(const struct mp_commit *c, uint64_t bytes)
+{
+    return fits(c, bytes);
 }
 
 struct mp_batch *mp_commit_batch(struct mp_commit *c)

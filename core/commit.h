@@ -26,6 +26,18 @@
  * durable, those of the failure before it are forgotten.  Before the first
  * mp_commit_go things gather and wait.
  *
+ * A transaction must not fail for the database's size in normal work.  So
+ * what makes it grow asks for room first, and says so with mp_commit_grow; how
+ * large it has become is known when the transaction is durable.  The last
+ * thirty-second of max_size, and a reserve beyond it (core/store.h), are for
+ * what always goes through: deletions, values of the same size, a person.
+ * Should one fail for its size nevertheless, there is no room until the
+ * database has become smaller, or the limit larger.
+ *
+ * After a failure the database is uneasy for a while (1 s, doubling to 30 s
+ * while failures follow each other; not once the disk has more room): open,
+ * so that a person can delete, but no input should come.
+ *
  * What the writer has put on disk is accounted to the shares of the batch
  * (core/store.h) when it is durable; the rest to mp_metrics.flash.
  *
@@ -94,17 +106,21 @@ struct mp_commit {
     bool more;          /* as the last turn said */
     bool writing, is_open, running;
     bool lost;                   /* failed, and not opened again since */
+    bool uneasy;                 /* failed not long ago */
     bool calling;                /* waiters are being called */
     uint64_t ticket;             /* of the gathering transaction */
     uint64_t durable;            /* all up to this one are, but for */
     uint64_t lost_from, lost_to; /* those after `from` up to `to` */
     int64_t left_us;             /* when the last one left */
     int64_t lazy_us; /* when the first lazy operation came; 0: none has */
-    uint64_t backoff_ms, open_at_ms; /* on the loop's clock */
-    uint64_t free_bytes;             /* of the disk, when it failed */
-    struct mp_link waiters;          /* by ticket */
-    char *failure;                   /* why it is not open; NULL: it is */
-    uint64_t used;    /* bytes of the database, at the last commit */
+    uint64_t backoff_ms, open_at_ms;              /* on the loop's clock */
+    uint64_t unease_ms, easy_at_ms, failed_at_ms; /* as well; 0: never */
+    uint64_t free_bytes;    /* of the disk, when it failed */
+    struct mp_link waiters; /* by ticket */
+    char *failure;          /* why it is not open; NULL: it is */
+    uint64_t used;          /* bytes of the database, at the last commit */
+    uint64_t grow[2];       /* and what each batch may add */
+    uint64_t full_at; /* one failed for its size with so many; 0: none has */
     uint64_t written; /* of the open one, as far as it is accounted */
 };
 
@@ -139,6 +155,30 @@ static inline bool mp_commit_is_durable(const struct mp_commit *c,
 static inline size_t mp_commit_gathered(const struct mp_commit *c)
 {
     return c->batch[c->gathering].ops.len;
+}
+
+/* ---- room ---- */
+
+/* What a row with so many bytes of contents may add to the file, at worst:
+ * pages are half full, and what is large has pages of its own. */
+uint64_t mp_commit_row_cost(uint64_t bytes);
+/* What a row may add that had `old` bytes and gets more (else 0). */
+uint64_t mp_commit_change_cost(uint64_t old, uint64_t bytes);
+/* May the database grow by so many bytes?  now: with all that is on its way;
+ * later: when that has turned out to be as little as it can be. */
+bool mp_commit_has_room(const struct mp_commit *c, uint64_t bytes);
+bool mp_commit_has_room_later(const struct mp_commit *c, uint64_t bytes);
+/* It will, with the gathering transaction. */
+static inline void mp_commit_grow(struct mp_commit *c, uint64_t bytes)
+{
+    c->grow[c->gathering] += bytes;
+}
+/* It will not, after all. */
+static inline void mp_commit_grow_not(struct mp_commit *c, uint64_t bytes)
+{
+    uint64_t *grow = &c->grow[c->gathering];
+
+    *grow -= bytes < *grow ? bytes : *grow;
 }
 
 /* To record an operation directly.  Wants the transaction. */

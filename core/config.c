@@ -209,11 +209,16 @@ static uint32_t default_workers(void)
 static void fill_in(struct mp_config *c)
 {
     char id[MP_NODE_MAX + 16];
+    char *data = default_data();
 
+    c->mqtt.id_is_shared =
+        !c->node && !c->mqtt.client_id && c->data && strcmp(c->data, data) != 0;
     if (!c->node)
         c->node = default_node();
     if (!c->data)
-        c->data = default_data();
+        c->data = data;
+    else
+        free(data);
     if (!c->memory_budget)
         c->memory_budget = default_budget();
     if (!c->workers)
@@ -278,20 +283,34 @@ static void take_flags(struct reading *r, const struct mp_overrides *o)
 
 /* ---- what concerns more than one line ---- */
 
-static void keep_reply_topics(struct reading *r)
+/* The items of a list; def: what stands there if it was never given. */
+static char **keep_list(struct reading *r, const char *section, const char *key,
+                        const char *def)
 {
-    const struct mp_given *g = mp_keys_given(&r->keys, "mqtt", "reply_topics");
-    unsigned n = g->n_items;
+    const struct mp_given *g = mp_keys_given(&r->keys, section, key);
+    char **list = mp_zalloc((g->n_items + 2) * sizeof *list);
 
-    if (!n && !g->line) { /* never given: any */
-        r->c->mqtt.reply_topics = mp_zalloc(2 * sizeof(char *));
-        r->c->mqtt.reply_topics[0] = mp_strndup("#", 1);
-        return;
-    }
-    r->c->mqtt.reply_topics = mp_zalloc((n + 1) * sizeof(char *));
-    for (unsigned i = 0; i < n; i++)
-        r->c->mqtt.reply_topics[i] =
-            mp_strndup(g->items[i].text, strlen(g->items[i].text));
+    if (!g->n_items && !g->line)
+        list[0] = mp_strndup(def, strlen(def));
+    for (unsigned i = 0; i < g->n_items; i++)
+        list[i] = mp_strndup(g->items[i].text, strlen(g->items[i].text));
+    return list;
+}
+
+static void free_list(char **list)
+{
+    for (char **item = list; item && *item; item++)
+        free(*item);
+    free(list);
+}
+
+static void keep_lists(struct reading *r)
+{
+    struct mp_config *c = r->c;
+
+    c->mqtt.reply_topics = keep_list(r, "mqtt", "reply_topics", "#");
+    c->coap.listen = keep_list(r, "coap", "listen", "coap://127.0.0.1:5683");
+    c->http.listen = keep_list(r, "http", "listen", "127.0.0.1:7381");
 }
 
 static bool is_hex(const char *text)
@@ -311,6 +330,47 @@ static void tell_at(struct reading *r, const char *key, const char *fmt, ...)
     vsnprintf(what, sizeof what, fmt, args);
     va_end(args);
     mp_report_mistake(r->keys.report, g->file, g->line, "%s", what);
+}
+
+/*
+ * What fills by itself leaves most of the database to state: it may take such
+ * a part of max_size.  Said where it was asked for; a default just follows.
+ */
+static void bound_store(struct reading *r)
+{
+    struct mp_config *c = r->c;
+    struct {
+        const char *key;
+        uint64_t *bytes;
+        unsigned part;
+    } bounds[] = {{"queue", &c->store.queue, 4},
+                  {"outbox", &c->store.outbox, 4},
+                  {"dead_letters", &c->store.dead_letters, 16}};
+    const struct mp_given *said = NULL;
+    struct mp_buf text;
+
+    mp_buf_init(&text, 256);
+    for (size_t i = 0; i < ARRAY_LEN(bounds); i++) {
+        const struct mp_given *g =
+            mp_keys_given(&r->keys, "store", bounds[i].key);
+        uint64_t most = c->store.max_size / bounds[i].part;
+
+        if (*bounds[i].bytes <= most)
+            continue;
+        *bounds[i].bytes = most;
+        if (!g->file)
+            continue;
+        said = said ? said : g;
+        mp_buf_printf(&text, "%s%s is %llu (max_size / %u)",
+                      text.len ? ", " : "", bounds[i].key,
+                      (unsigned long long)most, bounds[i].part);
+    }
+    if (said)
+        mp_report_warning(r->keys.report, said->file, said->line,
+                          "more than there is room for in [store] max_size: "
+                          "%.*s",
+                          MP_FMT(mp_buf_bytes(&text)));
+    mp_buf_fini(&text);
 }
 
 static void check_together(struct reading *r)
@@ -362,7 +422,8 @@ int mp_config_read(struct mp_config *c, const struct mp_overrides *o,
     read_conf_d(&r, path);
     take_flags(&r, o);
     fill_in(c);
-    keep_reply_topics(&r);
+    keep_lists(&r);
+    bound_store(&r);
     check_together(&r);
     mp_given_free(&mp_config_table, r.keys.given);
     for (unsigned i = 0; i < r.n_files; i++)
@@ -378,8 +439,8 @@ void mp_config_fini(struct mp_config *c)
     for (size_t i = 0; i < mp_config_table.n_sections; i++)
         mp_keys_free(&mp_config_table, mp_config_table.sections[i].name, c);
     free(c->mqtt.host);
-    for (char **topic = c->mqtt.reply_topics; topic && *topic; topic++)
-        free(*topic);
-    free(c->mqtt.reply_topics);
+    free_list(c->mqtt.reply_topics);
+    free_list(c->coap.listen);
+    free_list(c->http.listen);
     *c = (struct mp_config){.node = NULL};
 }

@@ -27,6 +27,8 @@ struct mp_config {
         char *host;
         uint16_t port;
         char *client_id, *prefix;
+        bool id_is_shared;     /* nothing in client_id tells this host from
+                                * another with another data directory */
         char *user, *password; /* password: the secret's value */
         char *ca, *cert, *key, *psk, *psk_identity;
         enum mp_mqtt_version version;
@@ -34,6 +36,22 @@ struct mp_config {
         uint32_t receive_max, max_payload;
         char **reply_topics; /* filters, NULL at the end */
     } mqtt;
+    struct {
+        char **listen;  /* "coaps://0.0.0.0:5684", NULL at the end */
+        char *psk_file; /* text of the file, lines identity:hex; NULL: none */
+        char *ca, *cert, *key;
+        bool open; /* auth = none is answered off loopback too */
+        uint32_t sessions, observers;
+        int64_t idle_us;
+    } coap;
+    struct {
+        char **listen; /* "127.0.0.1:7381", "[::1]:80"; NULL at the end */
+        char *cert, *key;
+        bool open;
+        uint32_t connections;
+        uint32_t max_header; /* bytes */
+        int64_t results_ttl_us;
+    } http;
     struct {
         uint64_t max_size, queue, outbox, dead_letters; /* bytes */
         int64_t commit_interval_us, outbox_max_age_us;

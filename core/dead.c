@@ -9,12 +9,13 @@
  * a sensor gone mad costs two rows a minute.
  *
  * A letter's id is never used again, and the last one has another each time:
- * ids grow with time, and the order of ids is the order of age.  After a
- * start the last of a group is its highest id, if its count is past the
- * first ones.
+ * ids grow with time, and the order of ids is the order of age.  When the
+ * highest one goes, it is kept by name, for the next start.  After a start
+ * the last of a group is its highest id, if its count is past the first ones.
  */
 #include "core/dead.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/base/clock.h"
@@ -22,6 +23,9 @@
 #include "core/base/wire.h"
 
 enum { LETTER_BYTES = 64 }; /* of a row, beside its texts: counted */
+
+/* The highest id, once its letter is gone. */
+#define KEPT_ID MP_S("dead_id")
 
 #define MINUTE (60 * MP_SECOND)
 
@@ -48,7 +52,8 @@ struct mp_dead_group {
     int64_t first_us, last_us;
     unsigned rows;
     struct row *last_row; /* the row that the next last one replaces */
-    struct last *last;    /* not written yet, nor is the count; or NULL */
+    struct last *last;    /* not written yet; or NULL */
+    bool unsaved;         /* the count is not written yet */
     uint64_t *flash;
 };
 
@@ -150,12 +155,17 @@ static void row_delete(struct mp_dead_store *d, struct mp_batch *b,
     row_free(d, row);
 }
 
+static uint64_t bytes_of(const struct last *l)
+{
+    return LETTER_BYTES + l->error.len + l->traceback.len + l->event.len;
+}
+
 static struct row *row_put(struct mp_dead_store *d, struct mp_batch *b,
                            struct mp_dead_group *g, const struct last *l)
 {
-    uint64_t bytes =
-        LETTER_BYTES + l->error.len + l->traceback.len + l->event.len;
+    uint64_t bytes = bytes_of(l);
 
+    mp_commit_grow(d->commit, mp_commit_row_cost(bytes));
     mp_batch_op(b, MP_SQL_DEAD_PUT);
     mp_batch_int(b, l->id);
     mp_batch_int(b, g->id);
@@ -199,11 +209,27 @@ static struct mp_dead_group *group_new(struct mp_dead_store *d, int64_t id,
     return g;
 }
 
+/* l: the group's own from now on, or NULL. */
+static void set_last(struct mp_dead_store *d, struct mp_dead_group *g,
+                     struct last *l)
+{
+    if (g->last) {
+        d->n_last--;
+        d->bytes -= bytes_of(g->last);
+    }
+    if (l) {
+        d->n_last++;
+        d->bytes += bytes_of(l);
+    }
+    free(g->last);
+    g->last = l;
+}
+
 static void group_free(struct mp_dead_store *d, struct mp_dead_group *g)
 {
     mp_list_unlink(&g->link);
     d->n_groups--;
-    free(g->last);
+    set_last(d, g, NULL);
     free(g);
 }
 
@@ -259,18 +285,47 @@ static struct mp_dead_group *group_find(struct mp_dead_store *d,
 
 /* ---- bounds ---- */
 
-/* The oldest letters go, but never the newest one. */
-static void evict(struct mp_dead_store *d, struct mp_batch *b)
+/* Of those that are not written; NULL: there is none. */
+static struct mp_dead_group *oldest_last(struct mp_dead_store *d)
 {
-    while (d->bytes > d->max_bytes && d->letters.next != d->letters.prev) {
-        struct row *row = mp_of(d->letters.next, struct row, link);
-        struct mp_dead_group *g = row->group;
+    if (d->n_last)
+        mp_list_each (at, &d->groups) {
+            struct mp_dead_group *g = mp_of(at, struct mp_dead_group, link);
 
+            if (g->last)
+                return g;
+        }
+    return NULL;
+}
+
+static void evict_oldest(struct mp_dead_store *d)
+{
+    struct mp_dead_group *g = oldest_last(d);
+    struct row *row = mp_list_empty(&d->letters)
+                          ? NULL
+                          : mp_of(d->letters.next, struct row, link);
+    struct mp_batch *b;
+
+    if (row && (!g || row->id < g->last->id)) {
+        g = row->group;
+        b = mp_commit_batch(d->commit);
         mp_batch_share(b, NULL);
         row_delete(d, b, row);
-        if (!g->rows && !g->last)
-            group_delete(d, b, g);
+    } else {
+        set_last(d, g, NULL);
     }
+    if (g->rows || g->last)
+        return;
+    b = mp_commit_batch(d->commit);
+    mp_batch_share(b, NULL);
+    group_delete(d, b, g);
+}
+
+/* The oldest letters go, but never the newest one. */
+static void evict(struct mp_dead_store *d)
+{
+    while (d->bytes > d->max_bytes && d->count + d->n_last > 1)
+        evict_oldest(d);
 }
 
 static struct mp_dead_group *group_add(struct mp_dead_store *d,
@@ -318,6 +373,13 @@ static struct last letter_of(struct mp_dead_store *d, const struct mp_letter *l)
     };
 }
 
+/* Has the database room for it?  Else it is only counted, as if it were past
+ * the first ones. */
+static bool has_room(const struct mp_dead_store *d, const struct last *l)
+{
+    return mp_commit_has_room(d->commit, mp_commit_row_cost(bytes_of(l)));
+}
+
 uint64_t mp_dead_add(struct mp_dead_store *d, const struct mp_letter *letter,
                      int64_t *id)
 {
@@ -334,47 +396,51 @@ uint64_t mp_dead_add(struct mp_dead_store *d, const struct mp_letter *letter,
     g->last_us = letter->time_us;
     g->flash = letter->flash;
     *id = l.id;
-    if (g->count++ >= MP_DEAD_FIRST) {
-        free(g->last);
-        g->last = last_new(&l);
+    if (g->count++ >= MP_DEAD_FIRST || !has_room(d, &l)) {
+        set_last(d, g, last_new(&l));
+        g->unsaved = true;
+        evict(d);
         return 0;
     }
     b = mp_commit_batch(d->commit);
     mp_batch_share(b, g->flash);
     row_put(d, b, g, &l);
     group_put(b, g);
-    evict(d, b);
+    evict(d);
     return mp_commit_ticket(d->commit);
 }
 
 /* ---- counts ---- */
 
-static void write_group(struct mp_dead_store *d, struct mp_batch *b,
-                        struct mp_dead_group *g)
+static void write_last(struct mp_dead_store *d, struct mp_batch *b,
+                       struct mp_dead_group *g)
 {
-    mp_batch_share(b, g->flash);
     if (g->last_row)
         row_delete(d, b, g->last_row);
     g->last_row = row_put(d, b, g, g->last);
-    free(g->last);
-    g->last = NULL;
-    group_put(b, g);
+    set_last(d, g, NULL);
+}
+
+static void write_group(struct mp_dead_store *d, struct mp_dead_group *g)
+{
+    struct mp_batch *b = mp_commit_batch(d->commit);
+
+    mp_batch_share(b, g->flash);
+    if (g->last && (g->last_row || has_room(d, g->last)))
+        write_last(d, b, g);
+    g->unsaved = g->last != NULL;
+    if (g->rows || !g->last)
+        group_put(b, g);
 }
 
 void mp_dead_flush(struct mp_dead_store *d)
 {
-    struct mp_batch *b = NULL;
-
     mp_list_each (at, &d->groups) {
         struct mp_dead_group *g = mp_of(at, struct mp_dead_group, link);
 
-        if (!g->last)
-            continue;
-        b = mp_commit_batch(d->commit);
-        write_group(d, b, g);
+        if (g->unsaved)
+            write_group(d, g);
     }
-    if (b)
-        evict(d, b);
 }
 
 void mp_dead_tick(struct mp_dead_store *d, int64_t now_us)
@@ -395,16 +461,42 @@ static unsigned letters(const struct mp_dead_group *g)
 
 /* ---- dropping ---- */
 
+static void keep_id(struct mp_batch *b, int64_t id)
+{
+    char text[24];
+    int len = snprintf(text, sizeof text, "%lld", (long long)id);
+
+    mp_batch_share(b, NULL);
+    mp_batch_op(b, MP_SQL_KEPT_PUT);
+    mp_batch_text(b, KEPT_ID);
+    mp_batch_blob(b, mp_slice(text, (size_t)len));
+}
+
+/* Letters were dropped: the highest id may be told by none any more. */
+static void keep_highest(struct mp_dead_store *d)
+{
+    int64_t highest = d->next_id - 1;
+
+    if (d->kept_id == highest ||
+        (!mp_list_empty(&d->letters) &&
+         mp_of(d->letters.prev, struct row, link)->id == highest))
+        return;
+    d->kept_id = highest;
+    keep_id(mp_commit_batch(d->commit), highest);
+}
+
 /* A letter of the group was dropped. */
 static void dropped(struct mp_dead_store *d, struct mp_batch *b,
                     struct mp_dead_group *g)
 {
     g->count--;
     mp_batch_share(b, NULL);
-    if (!g->rows && !g->last)
+    if (!g->rows && !g->last) {
         group_delete(d, b, g);
-    else
-        group_put(b, g);
+        return;
+    }
+    g->unsaved = g->last != NULL;
+    group_put(b, g);
 }
 
 static bool drop_row(struct mp_dead_store *d, int64_t id)
@@ -432,8 +524,7 @@ static bool drop_last(struct mp_dead_store *d, int64_t id)
 
         if (!g->last || g->last->id != id)
             continue;
-        free(g->last);
-        g->last = NULL;
+        set_last(d, g, NULL);
         dropped(d, mp_commit_batch(d->commit), g);
         return true;
     }
@@ -442,7 +533,11 @@ static bool drop_last(struct mp_dead_store *d, int64_t id)
 
 unsigned mp_dead_drop(struct mp_dead_store *d, int64_t id)
 {
-    return drop_row(d, id) || drop_last(d, id);
+    bool found = drop_row(d, id) || drop_last(d, id);
+
+    if (found)
+        keep_highest(d);
+    return found;
 }
 
 unsigned mp_dead_drop_all(struct mp_dead_store *d, struct mp_slice fn)
@@ -460,6 +555,8 @@ unsigned mp_dead_drop_all(struct mp_dead_store *d, struct mp_slice fn)
         mp_batch_share(b, NULL);
         group_delete(d, b, g);
     }
+    if (n)
+        keep_highest(d);
     return n;
 }
 
@@ -564,13 +661,33 @@ static int load_letters(struct mp_dead_store *d, struct mp_db *db,
     return rc;
 }
 
+static int load_id(struct mp_dead_store *d, struct mp_db *db,
+                   struct mp_why *why)
+{
+    struct mp_query *q = mp_query_begin(db, MP_SQL_KEPT_GET);
+    char text[24];
+    int rc;
+
+    d->kept_id = 0;
+    mp_query_text(q, KEPT_ID);
+    if ((rc = mp_query_step(q, why)) == 1) {
+        snprintf(text, sizeof text, "%.*s", MP_FMT(mp_column_bytes(q, 0)));
+        d->kept_id = strtoll(text, NULL, 10);
+        rc = 0;
+    }
+    mp_query_end(q);
+    if (d->kept_id >= d->next_id && d->kept_id < INT64_MAX)
+        d->next_id = d->kept_id + 1;
+    return rc;
+}
+
 int mp_dead_load(struct mp_dead_store *d, struct mp_db *db, struct mp_why *why)
 {
     struct mp_dead_group **by_id;
     size_t n = 0;
-    int rc = load_groups(d, db, why);
+    int rc = load_id(d, db, why);
 
-    if (rc)
+    if (rc || (rc = load_groups(d, db, why)))
         return rc;
     by_id = mp_alloc((d->n_groups + 1) * sizeof(void *));
     mp_list_each (at, &d->groups) {

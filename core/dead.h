@@ -7,13 +7,17 @@
  * no flash.  The error site is the "FILE:LINE" that an error begins with,
  * else the error's first words with numbers taken out.
  *
+ * While the database has no room letters are counted only, and the last one is
+ * kept in memory until there is some.
+ *
  * Bounded by [store] dead_letters: the oldest letters go first.  A group goes
  * with its last letter.  Its count is of all its letters, kept or not, but for
  * those that a person dropped; first and last are wall clock times.
  *
  * Process  host only.   Thread  loop thread; mp_dead_load in the reader's.
  * Memory   a record a group, at most MP_DEAD_GROUPS (the oldest goes then);
- *          the last letter of groups that are past their first ones.
+ *          the last letter of groups that are past their first ones, which
+ *          counts as if it were written.
  */
 #ifndef MP_DEAD_H
 #define MP_DEAD_H
@@ -45,11 +49,13 @@ struct mp_dead_store {
     struct mp_link groups; /* oldest first */
     struct mp_link
         letters; /* in the database: id, group, bytes; oldest first */
-    unsigned n_groups;
+    unsigned n_groups, n_last; /* last ones that are not written */
     int64_t next_id, next_group;
-    uint64_t bytes, max_bytes, count; /* letters kept */
-    int64_t written_us;  /* monotonic: when counts were last written */
-    struct mp_buf event; /* being made */
+    int64_t kept_id; /* the highest one, as it is kept by name; 0: it is not */
+    uint64_t bytes, max_bytes; /* of those too */
+    uint64_t count;            /* of rows */
+    int64_t written_us;        /* monotonic: when counts were last written */
+    struct mp_buf event;       /* being made */
 };
 
 void mp_dead_init(struct mp_dead_store *d, struct mp_commit *commit,

@@ -99,6 +99,16 @@ static void put_mqtt(struct mp_buf *b, const struct mp_event *e)
     }
 }
 
+static void put_request(struct mp_buf *b, const struct mp_event *e)
+{
+    put_string(b, "method", e->method);
+    put_string(b, "path", e->path);
+    put_pairs(b, "query", e->query, e->n_query);
+    put_pairs(b, "headers", e->headers, e->n_headers);
+    put_if(b, "peer", e->peer);
+    put_if(b, "identity", e->identity);
+}
+
 void mp_event_json(struct mp_buf *out, const struct mp_event *e)
 {
     put_text(out, "{\"id\":");
@@ -117,6 +127,12 @@ void mp_event_json(struct mp_buf *out, const struct mp_event *e)
     mp_json_put_int(out, e->attempt);
     if (e->type == MP_EVENT_MQTT)
         put_mqtt(out, e);
+    if (e->path.ptr)
+        put_request(out, e);
+    if (e->type == MP_EVENT_TIMER) {
+        put_name(out, "missed");
+        mp_json_put_int(out, e->missed);
+    }
     if (e->alarm.ptr)
         put_string(out, "alarm", e->alarm);
     if (e->datacontenttype.ptr)

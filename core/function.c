@@ -44,6 +44,7 @@ void mp_function_unref(struct mp_function *fn)
     free(fn->env);
     free(fn->files);
     free(fn->path);
+    free(fn->conf);
     free(fn);
 }
 
@@ -55,6 +56,14 @@ const struct mp_trigger *mp_function_trigger(const struct mp_function *fn,
             return &fn->triggers[i];
     }
     return NULL;
+}
+
+const char *mp_method_name(enum mp_method method)
+{
+    static const char *const names[MP_METHODS] = {
+        "GET", "POST", "PUT", "DELETE", "PATCH", "FETCH", "iPATCH", "HEAD"};
+
+    return method < MP_METHODS ? names[method] : "?";
 }
 
 bool mp_function_may_publish(const struct mp_function *fn,

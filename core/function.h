@@ -23,6 +23,7 @@
 struct mp_report {
     void (*say)(struct mp_report *r, bool warning, const char *text);
     unsigned mistakes, warnings; /* counted by mp_report_* */
+    bool unread; /* something could not be read, and may be later */
     /* While say runs, the parts of text; file NULL, line 0: no place. */
     const char *file, *what;
     unsigned line;
@@ -47,6 +48,23 @@ enum mp_trigger_kind {
     MP_TRIGGER_BOARD
 };
 
+/* What a request asks to be done (RFC 9110, RFC 7252, RFC 8132). */
+enum mp_method {
+    MP_GET,
+    MP_POST,
+    MP_PUT,
+    MP_DELETE,
+    MP_PATCH,
+    MP_FETCH,  /* CoAP only */
+    MP_IPATCH, /* CoAP only */
+    MP_HEAD,   /* HTTP only: answered as GET is, without its data */
+    MP_METHODS
+};
+
+const char *mp_method_name(enum mp_method method);
+
+enum mp_auth { MP_AUTH_NONE, MP_AUTH_TOKEN, MP_AUTH_HMAC, MP_AUTH_DTLS };
+
 struct mp_trigger {
     char name[MP_TRIGGER_MAX + 1];
     enum mp_trigger_kind kind;
@@ -61,6 +79,12 @@ struct mp_trigger {
     int64_t max_age_us; /* 0: none */
     int64_t dedupe_us;  /* how long a sender's id is kept; 0: not */
     enum mp_format format;
+    /* coap, http */
+    unsigned methods; /* bits, 1 << enum mp_method */
+    bool observe, async;
+    enum mp_auth auth;
+    char *secret; /* its name; NULL: none */
+    char *header; /* hmac: in lower case */
 };
 
 struct mp_function {
@@ -68,6 +92,7 @@ struct mp_function {
     char name[MP_NAME_MAX + 1];
     char *version, *about, *timezone; /* timezone NULL: the node's */
     char *path;                       /* directory, or the bare .lua file */
+    char *conf; /* the text of function.conf; NULL: a bare file */
     struct mp_hash_of_files {
         uint64_t lo, hi;
     } digest; /* of all files and names: other bytes, other digest */
@@ -126,6 +151,13 @@ struct mp_function {
  */
 struct mp_function *mp_function_read(const char *path, const char *node,
                                      struct mp_report *report);
+/*
+ * What stands in for a function that can't be read: triggers and limits by
+ * this text of an earlier function.conf, and no files.  NULL: that says
+ * nothing any more.
+ */
+struct mp_function *mp_function_stand_in(const char *path, const char *node,
+                                         struct mp_slice conf);
 struct mp_function *mp_function_ref(struct mp_function *fn);
 void mp_function_unref(struct mp_function *fn);
 

@@ -37,6 +37,35 @@ static void mistake(struct walk *w, const char *name, const char *what)
     w->fine = false;
 }
 
+/* Not the user's mistake: no descriptor is free, the disk has a bad moment. */
+static void unread(struct walk *w, const char *name, const char *what)
+{
+    w->report->unread = true;
+    mistake(w, name, what);
+}
+
+static void unread_errno(struct walk *w, const char *name)
+{
+    struct mp_why why;
+
+    mp_why_errno(&why, "read it");
+    unread(w, name, why.text);
+}
+
+/* Is errno one that says nothing about what is there? */
+static bool may_be_later(void)
+{
+    return errno == EIO || errno == ENOMEM || errno == EMFILE ||
+           errno == ENFILE;
+}
+
+/* It could not be looked at. */
+static void not_there(struct walk *w, const char *name)
+{
+    if (may_be_later())
+        unread_errno(w, name);
+}
+
 static bool belongs(const char *name)
 {
     struct mp_slice s = mp_slice_str(name);
@@ -50,6 +79,7 @@ static bool is_inside(const struct walk *w, const char *full)
     char real[PATH_MAX];
     size_t len = strlen(w->root);
 
+    errno = 0;
     return realpath(full, real) && strncmp(real, w->root, len) == 0 &&
            real[len] == '/';
 }
@@ -76,7 +106,7 @@ static void add(struct walk *w, const char *full, const char *name)
     else if (rc == MP_EPARSE)
         mistake(w, name, "not a regular file");
     else if (rc)
-        mistake(w, name, why.text);
+        unread(w, name, why.text);
     if (files->total <= MP_FUNCTION_BYTES_MAX &&
         files->total + file->bytes.len > MP_FUNCTION_BYTES_MAX)
         mistake(w, "", "its files are longer than 1M together");
@@ -101,13 +131,20 @@ static void visit(struct walk *w, const char *dir, const char *prefix,
         mistake(w, "", "a path in it is too long");
         return;
     }
-    if (lstat(full, &st))
-        return; /* gone since it was listed */
+    if (lstat(full, &st)) { /* or gone since it was listed */
+        not_there(w, name);
+        return;
+    }
     if (S_ISLNK(st.st_mode)) {
-        if (stat(full, &st))
-            return; /* dangling: an editor's lock looks like that */
+        if (stat(full, &st)) { /* or dangling: an editor's lock is that */
+            not_there(w, name);
+            return;
+        }
         if ((belongs(name) || S_ISDIR(st.st_mode)) && !is_inside(w, full)) {
-            mistake(w, name, "a link that leaves the directory");
+            if (may_be_later())
+                unread_errno(w, name);
+            else
+                mistake(w, name, "a link that leaves the directory");
             return;
         }
     }
@@ -119,6 +156,13 @@ static void visit(struct walk *w, const char *dir, const char *prefix,
     }
 }
 
+/* NULL with errno 0: that was all. */
+static const struct dirent *next_entry(DIR *d)
+{
+    errno = 0;
+    return readdir(d);
+}
+
 static void walk_dir(struct walk *w, const char *dir, const char *prefix,
                      int depth)
 {
@@ -126,14 +170,13 @@ static void walk_dir(struct walk *w, const char *dir, const char *prefix,
     const struct dirent *entry;
 
     if (!d) {
-        struct mp_why why;
-
-        mp_why_errno(&why, "open");
-        mistake(w, prefix, why.text);
+        unread_errno(w, prefix);
         return;
     }
-    while (w->files->n <= MP_FILES_MAX && (entry = readdir(d)) != NULL)
+    while (w->files->n <= MP_FILES_MAX && (entry = next_entry(d)) != NULL)
         visit(w, dir, prefix, entry->d_name, depth);
+    if (w->files->n <= MP_FILES_MAX && errno)
+        unread_errno(w, prefix);
     closedir(d);
 }
 
@@ -153,12 +196,10 @@ bool mp_function_files_read(struct mp_function_files *files, const char *path,
     files->n = 0;
     files->total = 0;
     if (!realpath(path, w.root)) {
-        struct mp_why why;
-
-        mp_why_errno(&why, "read it");
-        mistake(&w, "",
-                errno == ENOENT ? "there is no such file or directory"
-                                : why.text);
+        if (errno == ENOENT)
+            mistake(&w, "", "there is no such file or directory");
+        else
+            unread_errno(&w, "");
         return false;
     }
     walk_dir(&w, path, "", 0);

@@ -16,6 +16,7 @@
 #include "core/base/text.h"
 #include "core/function_files.h"
 #include "core/keys.h"
+#include "core/siblings.h"
 
 enum { VARS_MAX = 256, VALUE_MAX = 4096 };
 
@@ -542,6 +543,28 @@ static void check_loops(struct reading *r)
     }
 }
 
+/* A failure that is told to nobody, or to who failed. */
+static void check_on_failure(struct reading *r)
+{
+    const char *to = r->fn->on_failure;
+
+    if (!to || !mp_starts(mp_slice_str(to), "function:"))
+        return;
+    to += strlen("function:");
+    if (strcmp(to, r->fn->name) == 0)
+        mp_report_warning(r->keys.report, r->file,
+                          line_of(r, "retry", "on_failure"),
+                          "on_failure = function:%s is this function itself: "
+                          "it is told of its own failures",
+                          to);
+    else if (!mp_sibling_is(r->fn->path, to))
+        mp_report_warning(r->keys.report, r->file,
+                          line_of(r, "retry", "on_failure"),
+                          "on_failure = function:%s: there is no function of "
+                          "that name here; what it is told waits for it",
+                          to);
+}
+
 static void finish(struct reading *r)
 {
     struct mp_function *fn = r->fn;
@@ -561,6 +584,7 @@ static void finish(struct reading *r)
     check_pairs(r);
     check_state(r);
     check_loops(r);
+    check_on_failure(r);
 }
 
 /* ---- from outside ---- */
@@ -634,6 +658,16 @@ static struct reading *reading_new(const char *path, struct mp_report *report)
     return r;
 }
 
+static void read_conf(struct reading *r, const char *node, struct mp_slice text)
+{
+    r->fn->conf = mp_strndup(text.ptr, text.len);
+    mp_ini_read(&r->ini, r->file, text, r->keys.report);
+    name_function(r, r->fn->path);
+    gather_names(r, node);
+    read_sections(r);
+    finish(r);
+}
+
 static void read_directory(struct reading *r, const char *node)
 {
     struct mp_report *report = r->keys.report;
@@ -649,14 +683,7 @@ static void read_directory(struct reading *r, const char *node)
         mp_report_mistake(report, path, 0, "there is no function.conf in it");
         return;
     }
-    mp_ini_read(&r->ini, r->file, mp_buf_bytes(&conf->bytes), report);
-    name_function(r, path);
-    gather_names(r, node);
-    read_sections(r);
-    if (!r->fn->n_triggers)
-        mp_report_warning(report, r->file, 0,
-                          "no [trigger]: nothing runs this function");
-    finish(r);
+    read_conf(r, node, mp_buf_bytes(&conf->bytes));
 }
 
 /* "Foo Bar.lua" becomes foo-bar. */
@@ -718,4 +745,19 @@ struct mp_function *mp_function_read(const char *path, const char *node,
         return NULL;
     }
     return fn;
+}
+
+struct mp_function *mp_function_stand_in(const char *path, const char *node,
+                                         struct mp_slice conf)
+{
+    struct mp_report quiet = {.say = NULL};
+    struct reading *r = reading_new(path, &quiet);
+    struct mp_function *fn = r->fn;
+
+    read_conf(r, node, conf);
+    reading_fini(r);
+    if (!quiet.mistakes)
+        return fn;
+    mp_function_unref(fn);
+    return NULL;
 }

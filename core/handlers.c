@@ -88,6 +88,24 @@ static void list_handlers(const struct mp_loaded *loaded, struct mp_buf *list)
         mp_buf_printf(list, "nothing");
 }
 
+/*
+ * Most often a section was forgotten.  Who writes a handler for sends, keeps
+ * state or has triggers knows what runs the function.
+ */
+static void check_reached(const struct mp_function *fn,
+                          const struct mp_loaded *loaded,
+                          struct mp_report *report)
+{
+    char path[PATH_MAX];
+
+    if (fn->n_triggers || fn->has_state || loaded->n_handlers)
+        return;
+    file_path(fn, MP_S("function.conf"), path);
+    mp_report_warning(report, path, 0,
+                      "no [trigger]: only what is sent to it (mp.send, "
+                      "moonpool send) runs this function");
+}
+
 /* A handler that no event will ever reach. */
 static void tell_stray(const struct mp_function *fn, struct mp_slice name,
                        const char *path, struct mp_report *report)
@@ -117,6 +135,7 @@ void mp_handlers_check(const struct mp_function *fn,
         tell_error(fn, loaded, report);
         return;
     }
+    check_reached(fn, loaded, report);
     if (loaded->single)
         return;
     mp_buf_init(&list, MP_TRIGGERS_MAX * (MP_TRIGGER_MAX + 2));

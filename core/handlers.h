@@ -12,7 +12,8 @@
 
 /*
  * Report why the function can't be used as it was loaded: it did not load at
- * all, a trigger has no handler, or a handler no trigger.
+ * all, a trigger has no handler, or a handler no trigger; and warn where
+ * nothing but a send runs it, and nothing says that this is meant.
  */
 void mp_handlers_check(const struct mp_function *fn,
                        const struct mp_loaded *loaded,

@@ -16,11 +16,10 @@
 #include "core/host_impl.h"
 #include "core/log.h"
 
-#define HOLD_AGAIN_US (5 * MP_MS)
 /* How long until an actor that could not be read is tried again. */
 #define READ_AGAIN_US MP_SECOND
-/* Bytes that are gathered while a slow disk syncs, before inputs pause. */
-enum { GATHERED_MAX = 8 << 20 };
+/* Of a full queue so many are looked at for one that may be given up. */
+enum { DROP_LOOKS = 64 };
 
 /* ---- holding and letting go ---- */
 
@@ -40,6 +39,7 @@ void mp_invocation_let_go(struct mp_invocation *inv)
         return;
     inv->holds_ack = false;
     mp_list_unlink(&inv->holding);
+    mp_list_unlink(&inv->held);
     settle(inv->input);
 }
 
@@ -85,12 +85,17 @@ static void tell_dropped(struct mp_invocation *inv)
     }
 }
 
-/* What its function has on disk only comes back by pages, when half of its
- * queue is free. */
+/*
+ * What its function has on disk only comes back by pages, when half of its
+ * queue is free; a send that has come due, when there is any room: nothing
+ * holds up what comes behind it.  Asked when fewer wait than before: one has
+ * started, or has ended.
+ */
 static void refill(struct mp_host *h, struct mp_slot *slot)
 {
-    if (h->loaded && slot->live && mp_queue_is_spilled(slot->queue) &&
-        slot->n_waiting <= slot->live->fn->queue / 2)
+    if (h->loaded && slot->live && mp_queue_wants_room(slot->queue) &&
+        (slot->n_waiting <= slot->live->fn->queue / 2 ||
+         mp_queue_is_ripe(slot->queue)))
         mp_queue_refill(&h->queue, slot->queue);
 }
 
@@ -120,6 +125,9 @@ void mp_invocation_end(struct mp_invocation *inv)
     mp_list_unlink(&inv->unsaved);
     if (inv->version)
         mp_version_unref(&h->pool, inv->version);
+    if (inv->keyed)
+        mp_version_unref(&h->pool, inv->keyed);
+    free(inv->new_key);
     mp_version_unref(&h->pool, inv->routed);
     mp_input_unref(inv->input);
     free(inv);
@@ -161,14 +169,13 @@ struct mp_trigger_metrics *mp_invocation_counters(struct mp_invocation *inv)
     return &inv->slot->metrics.triggers[inv->counter];
 }
 
-/* Not run, and nothing is kept of it. */
-static void drop(struct mp_invocation *inv, enum mp_drop why)
+void mp_invocation_drop(struct mp_invocation *inv, enum mp_drop why)
 {
     mp_invocation_counters(inv)->dropped[why]++;
     mp_fnlog(inv->slot, inv->routed->fn, inv->trigger, MP_WARN,
-             MP_FIELDS(MP_TEXT("topic", inv->input->topic),
-                       MP_TEXT("event", inv->input->id),
-                       MP_NUM("waiting", inv->slot->n_waiting)),
+             MP_FIELDS(MP_TEXT("event", inv->input->id),
+                       MP_NUM("waiting", inv->slot->n_waiting),
+                       mp_host_about(inv)),
              "dropped: %s", mp_drop_name(why));
     mp_invocation_end_with(inv, mp_invocation_forget_source(inv));
 }
@@ -190,157 +197,6 @@ void mp_invocation_take_out(struct mp_invocation *inv)
         mp_sched_remove(&inv->slot->group->sched, inv);
     mp_invocation_wake(inv);
     mp_list_unlink(&inv->link); /* careful.c's list */
-}
-
-/* ---- parking ---- */
-
-static void on_parked(struct mp_commit_wait *w, int rc)
-{
-    struct mp_invocation *inv = mp_of(w, struct mp_invocation, parking);
-
-    if (rc == 0)
-        mp_invocation_let_go(inv);
-}
-
-/* QoS 0 leaves nothing on disk: it waits in memory, up to limits.queue. */
-static bool park_in_memory(struct mp_invocation *inv)
-{
-    struct mp_slot *slot = inv->slot;
-
-    if (inv->in_memory)
-        return true;
-    if (slot->n_parked >= inv->routed->fn->queue)
-        return false;
-    inv->parked = inv->in_memory = true;
-    slot->n_parked++;
-    return true;
-}
-
-bool mp_invocation_park(struct mp_invocation *inv, enum mp_parked why,
-                        int64_t due_us)
-{
-    struct mp_host *h = mp_host_of(inv);
-    bool in_work = inv->stage == MP_RUNNING || inv->stage == MP_WAITING ||
-                   inv->stage == MP_READING;
-    uint64_t ticket;
-
-    if (!inv->holds_ack && !inv->row && !inv->alarm)
-        return park_in_memory(inv);
-    if (inv->input->qos == 0 && inv->holds_ack)
-        return park_in_memory(inv);
-    if (inv->row && (inv->due_us == due_us || why == MP_PARKED_SLOW))
-        return true; /* as it is */
-    /* What is in a worker is past refusing, and there is little of that. */
-    if (!inv->row && !in_work &&
-        !mp_queue_has_room(&h->queue, inv->slot->queue,
-                           mp_invocation_bytes(inv),
-                           inv->routed->fn->park_bytes))
-        return false;
-    if (!inv->parked)
-        inv->slot->metrics.parked[why]++;
-    inv->parked = true;
-    ticket = mp_queue_keep(&h->queue, inv, mp_parked_name(why), due_us);
-    if (inv->alarm) /* the row stands for it now */
-        (void)mp_alarms_done(&h->alarms, inv->alarm, inv->alarm_serial);
-    if (inv->alarm)
-        mp_alarm_unref(inv->alarm);
-    inv->alarm = NULL;
-    mp_invocation_note(inv);
-    if (inv->holds_ack) {
-        mp_commit_wait_not(&inv->parking);
-        mp_commit_wait(&h->commit, &inv->parking, ticket, on_parked);
-    }
-    return true;
-}
-
-static void on_hold(uv_timer_t *timer);
-
-void mp_host_hold(struct mp_host *h)
-{
-    struct mp_invocation *first;
-    int64_t wait_us;
-
-    if (mp_list_empty(&h->holding) || uv_is_active((uv_handle_t *)&h->hold))
-        return;
-    first = mp_of(h->holding.next, struct mp_invocation, holding);
-    wait_us = first->input->received_us + h->config->mqtt.hold_us - mp_now_us();
-    if (wait_us < HOLD_AGAIN_US) /* some that are overdue must go on holding */
-        wait_us = HOLD_AGAIN_US;
-    uv_timer_start(&h->hold, on_hold, (uint64_t)(wait_us + 999) / 1000, 0);
-}
-
-void mp_invocation_park_outputs(struct mp_invocation *inv)
-{
-    struct mp_host *h = mp_host_of(inv);
-    struct mp_slot *slot = inv->slot;
-    uint64_t ticket = 0;
-
-    slot->metrics.parked[MP_PARKED_OUTPUT]++;
-    while (!mp_list_empty(&inv->outputs)) {
-        struct mp_output *o = mp_of(inv->outputs.next, struct mp_output, mine);
-
-        mp_list_unlink(&o->mine);
-        mp_host_count_direct(h, o, -1);
-        ticket = mp_outbox_adopt(&h->outbox, o, mp_slice_str(slot->name),
-                                 &slot->metrics.flash);
-    }
-    mp_invocation_note(inv);
-    mp_invocation_end_with(inv, ticket);
-}
-
-/* It holds its input back, and goes to disk so that it need not; with no room
- * there, it is refused. */
-static void take_over(struct mp_invocation *inv, enum mp_parked why)
-{
-    if (inv->stage == MP_COMMITTING)
-        return;
-    if (inv->stage == MP_SENDING) {
-        mp_invocation_park_outputs(inv);
-    } else if (!mp_invocation_park(inv, why, 0)) {
-        mp_invocation_take_out(inv);
-        mp_invocation_refuse(inv, MP_DEAD_FULL,
-                             "no room: limits.park_bytes or [store] queue is "
-                             "used up");
-    }
-}
-
-/*
- * From inv on, the function's inputs go to disk as they come: so must those
- * that came before it.  The broker would bring these again after a crash,
- * behind the ones that are on disk.
- */
-static void take_over_earlier(struct mp_host *h,
-                              const struct mp_invocation *inv,
-                              enum mp_parked why)
-{
-    mp_list_each_safe (at, &h->holding) {
-        struct mp_invocation *earlier =
-            mp_of(at, struct mp_invocation, holding);
-
-        if (earlier == inv)
-            break;
-        if (earlier->slot == inv->slot)
-            take_over(earlier, why);
-    }
-}
-
-/* What has held its input back for too long is parked.  Not while the host
- * stops: the broker keeps it as well. */
-static void on_hold(uv_timer_t *timer)
-{
-    struct mp_host *h = timer->data;
-    int64_t since_us = mp_now_us() - h->config->mqtt.hold_us;
-
-    if (h->draining || !h->loaded)
-        return;
-    mp_list_each_safe (at, &h->holding) {
-        struct mp_invocation *inv = mp_of(at, struct mp_invocation, holding);
-
-        if (inv->input->received_us > since_us)
-            break;
-        take_over(inv, MP_PARKED_SLOW);
-    }
-    mp_host_hold(h);
 }
 
 /* ---- 1. an input comes ---- */
@@ -377,6 +233,7 @@ struct mp_invocation *mp_invocation_new(struct mp_host *h, struct mp_version *v,
     inv = mp_zalloc(size);
     mp_list_init(&inv->link);
     mp_list_init(&inv->holding);
+    mp_list_init(&inv->held);
     mp_list_init(&inv->unsaved);
     mp_list_init(&inv->outputs);
     mp_list_init(&inv->tolds);
@@ -403,42 +260,30 @@ struct mp_invocation *mp_invocation_new(struct mp_host *h, struct mp_version *v,
     return inv;
 }
 
+/* May it be given up for a new one?  Not what the host has promised to run. */
+static bool may_go(const struct mp_invocation *inv)
+{
+    return !inv->row && !inv->alarm &&
+           (inv->input->qos == 0 || inv->routed->fn->overflow_oldest);
+}
+
 /* Make room for a new one by giving up the oldest; false: there is none. */
 static bool drop_oldest(struct mp_invocation *for_whom)
 {
-    struct mp_invocation *oldest = mp_sched_oldest(for_whom->slot);
+    unsigned looks = 0;
 
-    if (!oldest)
-        return false;
-    mp_sched_remove(&oldest->slot->group->sched, oldest);
-    drop(oldest, MP_DROP_QUEUE_FULL);
-    return true;
-}
+    mp_list_each_safe (at, &for_whom->slot->ready) {
+        struct mp_invocation *inv = mp_of(at, struct mp_invocation, link);
 
-/* Behind all others of its function, on disk only. */
-static void spill(struct mp_host *h, struct mp_invocation *inv)
-{
-    struct mp_slot *slot = inv->slot;
-    struct mp_slice okey = mp_invocation_okey(inv);
-    bool ordered = inv->routed->fn->order != MP_ORDER_NONE;
-    struct mp_event event;
-    uint64_t ticket;
-    int64_t id;
-
-    if (!mp_queue_has_room(&h->queue, slot->queue, mp_invocation_bytes(inv),
-                           inv->routed->fn->park_bytes)) {
-        mp_invocation_refuse(inv, MP_DEAD_FULL,
-                             "no room: limits.park_bytes or [store] queue is "
-                             "used up");
-        return;
+        if (++looks > DROP_LOOKS)
+            break;
+        if (!may_go(inv))
+            continue;
+        mp_sched_remove(&inv->slot->group->sched, inv);
+        mp_invocation_drop(inv, MP_DROP_QUEUE_FULL);
+        return true;
     }
-    mp_invocation_event(inv, &event);
-    ticket =
-        mp_queue_spill(&h->queue, slot->queue, &event, ordered ? &okey : NULL,
-                       mp_parked_name(MP_PARKED_FULL), 0, inv->hops, &id);
-    slot->metrics.parked[MP_PARKED_FULL]++;
-    mp_invocation_note(inv);
-    mp_invocation_end_with(inv, ticket);
+    return false;
 }
 
 static void queue_input(struct mp_host *h, struct mp_invocation *inv)
@@ -449,8 +294,9 @@ static void queue_input(struct mp_host *h, struct mp_invocation *inv)
     bool oldest = fn->overflow_oldest || !can_park;
 
     inv->stage = MP_QUEUED;
-    if (can_park && mp_queue_is_spilled(inv->slot->queue)) {
-        spill(h, inv); /* behind what waits on disk */
+    if (can_park && (mp_queue_is_spilled(inv->slot->queue) ||
+                     !mp_list_empty(&inv->slot->blocked))) {
+        mp_invocation_spill(inv); /* behind what waits on disk */
         return;
     }
     /* A lane of its own is bounded by its window and holds the broker back. */
@@ -459,27 +305,20 @@ static void queue_input(struct mp_host *h, struct mp_invocation *inv)
         return;
     }
     if (!oldest && !mp_sched_has_room(inv->slot, bytes)) {
-        take_over_earlier(h, inv, MP_PARKED_FULL);
-        spill(h, inv);
+        mp_invocation_spill(inv);
         return;
     }
     while (!mp_sched_has_room(inv->slot, bytes))
         if (!drop_oldest(inv)) {
-            drop(inv, MP_DROP_QUEUE_FULL);
+            mp_invocation_drop(inv, MP_DROP_QUEUE_FULL);
             return;
         }
     mp_pool_add(&h->pool, inv);
     if (inv->slot->breaker.state == MP_BREAKER_CLOSED)
         return;
-    if (can_park && inv->slot->breaker.held_back == 0)
-        take_over_earlier(h, inv, MP_PARKED_QUARANTINED);
     inv->slot->breaker.held_back++;
-    if (can_park && !mp_invocation_park(inv, MP_PARKED_QUARANTINED, 0)) {
-        mp_sched_remove(&inv->slot->group->sched, inv);
-        mp_invocation_refuse(inv, MP_DEAD_FULL,
-                             "no room: limits.park_bytes or [store] queue is "
-                             "used up");
-    }
+    if (can_park)
+        mp_invocation_park_quarantined(inv);
 }
 
 void mp_host_queue_now(struct mp_host *h, struct mp_invocation *inv)
@@ -549,10 +388,12 @@ static void take(void *arg, const struct mp_router_entry *entry,
     t->in->open++;
     if (t->in->qos > 0 && t->in->lane == 0)
         mp_list_append(&t->host->holding, &inv->holding);
+    if (t->in->qos > 0)
+        mp_list_append(&slot->held, &inv->held);
     if (key_len < 0)
-        drop(inv, MP_DROP_NO_KEY);
+        mp_invocation_drop(inv, MP_DROP_NO_KEY);
     else if (t->in->data.len > entry->trigger->max_payload)
-        drop(inv, MP_DROP_TOO_LARGE);
+        mp_invocation_drop(inv, MP_DROP_TOO_LARGE);
     else
         mp_host_queue(t->host, inv);
 }
@@ -616,12 +457,15 @@ static bool skip_repeat(struct mp_host *h, struct mp_invocation *inv)
     return true;
 }
 
-/* What is too old to be of use (MQTT 5, 3.3.2.3.3). */
+/* What is too old to be of use (MQTT 5, 3.3.2.3.3); what a person asked for
+ * again never is. */
 static bool is_expired(const struct mp_invocation *inv, int64_t now_us)
 {
     const struct mp_input *in = inv->input;
     int64_t age_us = now_us - in->received_us;
 
+    if (inv->reason && mp_row_is_replay(mp_slice_str(inv->reason)))
+        return false;
     if (in->has_expiry && age_us >= in->expiry_s * MP_SECOND)
         return true;
     return inv->trigger && inv->trigger->max_age_us &&
@@ -655,10 +499,13 @@ static void on_read(struct mp_state_wait *w, int rc)
     struct mp_invocation *inv = mp_of(w, struct mp_invocation, reading);
 
     inv->slot->n_reading--;
-    if (rc)
+    inv->stage = MP_DELAYED;
+    if (rc == 0)
+        mp_pool_again(&mp_host_of(inv)->pool, inv);
+    else if (mp_invocation_may_wait(inv))
         mp_invocation_delay(inv, READ_AGAIN_US);
     else
-        mp_pool_again(&mp_host_of(inv)->pool, inv);
+        mp_invocation_drop(inv, MP_DROP_QUEUE_FULL);
 }
 
 static bool take_actor(struct mp_host *h, struct mp_invocation *inv)
@@ -680,22 +527,37 @@ static bool take_actor(struct mp_host *h, struct mp_invocation *inv)
     return true;
 }
 
+static void put_alarm_back(struct mp_host *h, struct mp_invocation *inv)
+{
+    mp_alarms_put_back(&h->alarms, inv->alarm, inv->alarm_serial);
+    mp_invocation_end(inv);
+}
+
 bool mp_host_on_start(void *arg, struct mp_invocation *inv, int64_t now_us)
 {
     struct mp_host *h = arg;
 
     inv->reading.done = on_read;
+    refill(h, inv->slot);
     if (!inv->slot->live) { /* the function was removed */
         not_now(inv);
         if (inv->row) /* it may come back */
             mp_invocation_end_with(inv, mp_queue_put_back(&h->queue, inv));
+        else if (inv->alarm)
+            put_alarm_back(h, inv);
         else
-            drop(inv, MP_DROP_NO_MATCH);
+            mp_invocation_drop(inv, MP_DROP_NO_MATCH);
+        return false;
+    }
+    if (mp_invocation_is_outdated(inv)) {
+        not_now(inv);
+        mp_invocation_leave_actor(inv);
+        mp_invocation_key_anew(inv);
         return false;
     }
     if (is_expired(inv, now_us)) {
         not_now(inv);
-        drop(inv, MP_DROP_EXPIRED);
+        mp_invocation_drop(inv, MP_DROP_EXPIRED);
         return false;
     }
     if (inv->alarm && !mp_alarm_is(inv->alarm, inv->alarm_serial)) {
@@ -728,214 +590,4 @@ void mp_host_on_ask(void *arg, struct mp_invocation *inv,
                      &inv->asking);
     else
         mp_pool_answer(&h->pool, inv, &refused);
-}
-
-/* ---- functions come and go ---- */
-
-static void on_loaded(void *arg, struct mp_version *v,
-                      const struct mp_loaded *loaded)
-{
-    struct mp_host *h = arg;
-
-    mp_catalog_loaded(&h->catalog, v, loaded);
-}
-
-/* What a slot needs of the durable side, by its live version. */
-static void bind_slots(struct mp_host *h)
-{
-    mp_list_each (at, &h->catalog.slots) {
-        struct mp_slot *slot = mp_of(at, struct mp_slot, link);
-        struct mp_slice name = mp_slice_str(slot->name);
-
-        slot->state = mp_states_fn(&h->states, name);
-        slot->queue = mp_queue_fn(&h->queue, name);
-        slot->state->flash = slot->queue->flash = &slot->metrics.flash;
-        if (!slot->live) {
-            mp_queue_unbind(&h->queue, slot);
-            continue;
-        }
-        slot->state->quota = slot->live->fn->state_quota;
-        slot->state->volatile_ =
-            slot->live->fn->has_state && !slot->live->fn->state_durable;
-        mp_queue_bind(&h->queue, slot);
-    }
-}
-
-void mp_host_begin(struct mp_host *h)
-{
-    unsigned triggers;
-
-    if (!h->loaded || !h->settled)
-        return;
-    bind_slots(h);
-    /* With nothing to run and nothing to send it need not connect. */
-    if (mp_catalog_live(&h->catalog, &triggers) || h->outbox.messages ||
-        h->routed)
-        h->mqtt->route(h->mqtt_self, h->router.routes, h->router.n_routes);
-    else
-        return;
-    h->routed = true;
-    mp_outbox_go(&h->outbox);
-    mp_alarms_go(&h->alarms);
-}
-
-static void on_scan_settled(void *arg, bool changed)
-{
-    struct mp_host *h = arg;
-    struct mp_router old = h->router;
-
-    if (changed)
-        mp_router_build(&h->router, &h->catalog.slots);
-    if (changed || !h->settled) {
-        h->settled = true;
-        mp_host_begin(h);
-    }
-    if (changed)
-        mp_router_fini(&old, &h->pool);
-    h->on_settled(h->arg, changed);
-}
-
-struct mp_slot *mp_host_slot(struct mp_host *h, struct mp_slice fn)
-{
-    mp_list_each (at, &h->catalog.slots) {
-        struct mp_slot *slot = mp_of(at, struct mp_slot, link);
-
-        if (mp_slice_is(fn, slot->name))
-            return slot;
-    }
-    return NULL;
-}
-
-void mp_host_link(struct mp_host *h, bool up)
-{
-    h->on_link(h->arg, up);
-}
-
-/* ---- open, drain, close ---- */
-
-/*
- * Is the database nearly as large as it may be?  The last sixteenth is for
- * what makes room: rows that are dealt with, outputs that leave, a person.
- */
-static bool is_nearly_full(struct mp_host *h)
-{
-    uint64_t max = h->config->store.max_size, used = h->commit.used;
-    bool full = used > max / 16 * (h->store_full ? 14 : 15);
-
-    if (full == h->store_full)
-        return full;
-    h->store_full = full;
-    mp_log(full ? MP_ERROR : MP_INFO, "store",
-           MP_FIELDS(MP_NUM("bytes", (int64_t)used),
-                     MP_NUM("max_size", (int64_t)max)),
-           "%s",
-           full ? "the database is nearly full: no input is taken; moonpool "
-                  "state rm, dlq drop and queue drop make room, or a larger "
-                  "[store] max_size"
-                : "the database has room again");
-    mp_why_set(&h->trouble, 0, "%s",
-               full ? "the database has nearly reached [store] max_size" : "");
-    return full;
-}
-
-/* No more input while the outbox or the database is full, or while the disk
- * is so slow that much is gathered for the next transaction. */
-static void pause_or_not(struct mp_host *h)
-{
-    bool full = h->outbox.is_full && !h->config->store.outbox_full_oldest;
-    bool pause = full || (h->loaded && is_nearly_full(h)) ||
-                 mp_commit_gathered(&h->commit) > GATHERED_MAX;
-
-    if (pause == h->paused || !h->mqtt_self)
-        return;
-    h->paused = pause;
-    h->mqtt->pause(h->mqtt_self, pause);
-}
-
-/* Once a loop turn, after what is ready was handed out. */
-static void on_turn(uv_prepare_t *turn)
-{
-    struct mp_host *h = turn->data;
-
-    mp_careful_turn(h);
-    pause_or_not(h);
-    mp_commit_turn(&h->commit, mp_pool_is_busy(&h->pool));
-}
-
-int mp_host_open(struct mp_host *h, uv_loop_t *loop,
-                 const struct mp_config *config,
-                 const struct mp_transport *mqtt, struct mp_why *why)
-{
-    struct mp_pool_user user = {.loaded = on_loaded,
-                                .start = mp_host_on_start,
-                                .ask = mp_host_on_ask,
-                                .done = mp_host_on_done,
-                                .arg = h};
-
-    (void)why;
-    h->loop = loop;
-    h->config = config;
-    h->mqtt = mqtt;
-    mp_list_init(&h->holding);
-    mp_list_init(&h->all);
-    mp_list_init(&h->kept);
-    uv_timer_init(loop, &h->hold);
-    h->hold.data = h;
-    /* Handles that were started last are called first: this one after the
-     * pool's. */
-    uv_prepare_init(loop, &h->turn);
-    h->turn.data = h;
-    uv_prepare_start(&h->turn, on_turn);
-    mp_host_store_open(h);
-    mp_pool_open(&h->pool, loop, config->node, config->workers,
-                 config->scale_max, &user);
-    h->pool.prefix = config->mqtt.prefix;
-    h->pool.states = &h->states;
-    mp_catalog_init(&h->catalog, &h->pool, config, on_scan_settled, h);
-    mp_catalog_scan(&h->catalog);
-    return 0;
-}
-
-/* What has not started needs nothing more: the broker has it, or its row or
- * alarm is for the next start.  (QoS 0 is run: nobody else has it.) */
-void mp_host_drain(struct mp_host *h)
-{
-    h->draining = true;
-    if (h->mqtt_self)
-        h->mqtt->drain(h->mqtt_self);
-    mp_list_each_safe (at, &h->all) {
-        struct mp_invocation *inv = mp_of(at, struct mp_invocation, all);
-
-        if (inv->stage != MP_QUEUED && inv->stage != MP_DELAYED)
-            continue;
-        if (inv->input->qos == 0 && !inv->row && !inv->alarm)
-            continue;
-        mp_invocation_take_out(inv);
-        if (inv->row || inv->alarm)
-            inv->stage = MP_ASIDE;
-        else
-            mp_invocation_lose(inv);
-    }
-}
-
-bool mp_host_is_idle(struct mp_host *h)
-{
-    mp_list_each (at, &h->all)
-        if (mp_of(at, struct mp_invocation, all)->stage != MP_ASIDE)
-            return false;
-    return h->abandoned || !h->mqtt_self || h->mqtt->idle(h->mqtt_self);
-}
-
-void mp_host_close(struct mp_host *h, void (*finished)(void *arg), void *arg)
-{
-    h->closing = true;
-    uv_close((uv_handle_t *)&h->hold, NULL);
-    uv_prepare_stop(&h->turn);
-    mp_outbox_closing(&h->outbox);
-    mp_pool_close(&h->pool);
-    mp_host_store_close(h);
-    if (h->mqtt_self)
-        h->mqtt->close(h->mqtt_self, finished, arg);
-    else
-        finished(arg);
 }

@@ -25,7 +25,8 @@
 /* Who waits for the outcome of an event (moonpool send --wait). */
 struct mp_told {
     struct mp_link link;
-    /* out NULL: it was dropped; why says so.  Called once. */
+    /* Called once.  out NULL: it was dropped; why says so.  Else why is NULL,
+     * or out is not the last word: it is run again, and why says when. */
     void (*told)(struct mp_told *t, const struct mp_outcome *out,
                  const char *why);
 };
@@ -58,6 +59,8 @@ struct mp_host {
     struct mp_link kept;               /* small things by name */
     bool loaded;                       /* mirrors are what the database has */
     struct mp_link all;                /* every invocation, by its link `all` */
+    struct mp_link sending; /* those that are SENDING, by their link, in the
+                             * order in which they became it */
     struct mp_link holding; /* invocations that hold a QoS 1 input back */
     uv_timer_t hold;        /* when the first of them has held long enough */
     uv_timer_t tick;        /* each second */
@@ -69,8 +72,10 @@ struct mp_host {
     uv_timer_t reload;
     unsigned ticks;
     bool store_closed;
-    bool store_full; /* the database is nearly as large as it may be */
-    bool paused;     /* the transport was told to read no input */
+    bool store_full;      /* the database is nearly as large as it may be */
+    uint64_t store_wants; /* growth that waits for room in it; 0: none */
+    bool paused;          /* the transport was told to read no input */
+    bool linked;          /* the broker is there */
     bool draining, closing;
     bool abandoned; /* an input is left to the broker: lanes stay unsettled */
     void (*on_settled)(void *arg, bool changed); /* a scan is settled */
@@ -87,7 +92,7 @@ MP_MUST int mp_host_open(struct mp_host *h, uv_loop_t *loop,
  * A new event for a function, taken over by the host: `reason` "send", or
  * "replay".  delay_us 0: at once.  okey: its order key.  Returns the row's
  * id; *ticket makes it durable.  t: NULL, or who waits for its outcome.
- * MP_EFULL: [store] queue.
+ * MP_EFULL: there is no room (mp_host_full).
  */
 int64_t mp_host_enqueue(struct mp_host *h, struct mp_slice fn,
                         const struct mp_event *event, const char *reason,
@@ -96,16 +101,21 @@ int64_t mp_host_enqueue(struct mp_host *h, struct mp_slice fn,
  * how many.  One that is in a worker goes on. */
 unsigned mp_host_drop_rows(struct mp_host *h, struct mp_slice fn, int64_t id,
                            uint64_t *ticket);
+/* Why there was no room for that, as a sentence. */
+const char *mp_host_full(const struct mp_host *h);
 /* The slot of a function by its name; NULL: none. */
 struct mp_slot *mp_host_slot(struct mp_host *h, struct mp_slice fn);
 /* The timeline now. */
 int64_t mp_host_now(const struct mp_host *h);
 /* Why the host takes no input ("" when it does). */
 const char *mp_host_trouble(const struct mp_host *h);
-/* No input from now on. */
-void mp_host_drain(struct mp_host *h);
-/* Is all that was taken over done and sent? */
-bool mp_host_is_idle(struct mp_host *h);
+/*
+ * No input from now on.  True: all that was taken over is done and sent, or
+ * is sure to come again after the next start (what waits for its turn, a
+ * sleep or an answer; what is in the outbox, without a broker).  Else ask
+ * again soon.
+ */
+bool mp_host_drain(struct mp_host *h);
 /* Ends workers and transport; finished when the loop may stop. */
 void mp_host_close(struct mp_host *h, void (*finished)(void *arg), void *arg);
 

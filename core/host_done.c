@@ -19,20 +19,37 @@
 #include "core/base/crash.h"
 #include "core/base/hash.h"
 #include "core/base/json.h"
+#include "core/base/text.h"
 #include "core/event_json.h"
 #include "core/host_impl.h"
 #include "core/log.h"
 
 #define ROOM_AGAIN_US MP_SECOND
+/* What is on its way to the disk may turn out to be less than was feared. */
+#define ROOM_SOON_US (10 * MP_MS)
 /* No delay is longer: ten years, so that sums of times stay numbers. */
 #define FAR_US (INT64_C(3650) * 24 * 3600 * MP_SECOND)
 enum {
-    SEND_COST = 512,   /* of a row beside its payload */
-    CREDITS_MAX = 1000 /* effects within which a deletion is made good */
+    SEND_COST = 512,    /* of a row beside its payload */
+    OUTPUT_COST = 128,  /* as well */
+    CREDITS_MAX = 1000, /* effects within which a deletion is made good */
+    NAMES = 2048,       /* places for their names; twice as many, or more */
+    EVENT_SHARE = 4     /* an event may write such a part of the database */
 };
 
-/* A dead letter as JSON: a payload, in base64 at worst, and a traceback. */
-enum { FAILURE_MAX = 1 << 20 };
+/*
+ * A dead letter as JSON, for `on_failure`.  A failure that wraps a failure
+ * would double with each level, so what is long in the event is cut; as JSON
+ * a byte is six at most.
+ */
+enum {
+    FAILURE_DATA = 64 << 10,
+    FAILURE_TEXT = 2 << 10,   /* a topic, an address: normal ones fit */
+    FAILURE_PAIRS = 16 << 10, /* of properties, and so on */
+    FAILURE_MAX = 1 << 20,
+    /* Failures of functions that were told of a failure, in a row. */
+    FAILURES_DEEP = 4
+};
 
 /* ---- ok ---- */
 
@@ -41,26 +58,77 @@ struct sum {
     unsigned publishes, sends;
     uint64_t send_bytes;
     int64_t state_bytes; /* of the quota */
-    bool behind;         /* an output must go behind others of its topic */
+    uint64_t state_grow; /* what values and alarms add to the database */
+    uint64_t send_grow, output_grow; /* its sends; outputs, in the outbox */
+    bool behind; /* an output must go behind others of its topic */
 };
 
-/* Does one before it change the same value?  (The worker merges them; one
- * that does not may not pay for new values with what it deleted already.) */
-static bool is_again(const struct mp_outcome *out, uint32_t n,
+/* Names of values, by hash; no hash is 0. */
+struct names {
+    uint64_t at[NAMES];
+};
+
+/* False: it was there. */
+static bool add_name(struct names *set, const struct mp_hash_key *seed,
                      struct mp_slice name)
+{
+    uint64_t hash = mp_hash64(seed, name) | 1;
+    size_t i = hash >> 1 & (NAMES - 1);
+
+    for (; set->at[i]; i = (i + 1) & (NAMES - 1))
+        if (set->at[i] == hash)
+            return false;
+    set->at[i] = hash;
+    return true;
+}
+
+/*
+ * What it deletes pays for what it adds, but once: the worker merges changes
+ * of one value, and one that does not may not pay with the same value twice.
+ * 0: it deletes nothing, which is most.
+ */
+static int64_t credit(struct mp_host *h, struct mp_invocation *inv,
+                      const struct mp_outcome *out)
 {
     struct mp_reader r = mp_reader(out->effects);
     struct mp_pair pairs[MP_PAIRS_MAX];
+    struct names names = {{0}};
     struct mp_effect e;
+    int64_t credit = 0, bytes;
 
-    if (n > CREDITS_MAX)
-        return true;
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < out->n_effects && i < CREDITS_MAX; i++) {
         MP_ASSERT(mp_read_effect(&r, &e, pairs) == 0);
-        if (e.kind == MP_EFFECT_STATE && mp_slice_eq(e.name, name))
-            return true;
+        if (e.kind != MP_EFFECT_STATE)
+            continue;
+        bytes = mp_state_cost(&h->states, inv->actor, &e);
+        if (add_name(&names, &h->states.seed, e.name) && bytes < 0)
+            credit += bytes;
     }
-    return false;
+    return credit;
+}
+
+static void add_state(struct mp_host *h, struct mp_invocation *inv,
+                      const struct mp_effect *e, struct sum *sum, bool *deletes)
+{
+    int64_t bytes = mp_state_cost(&h->states, inv->actor, e);
+
+    if (bytes > 0)
+        sum->state_bytes += bytes;
+    *deletes |= bytes < 0;
+    sum->state_grow += mp_state_growth(&h->states, inv->actor, e);
+}
+
+static void add_alarm(struct mp_host *h, struct mp_invocation *inv,
+                      const struct mp_effect *e, struct sum *sum)
+{
+    int64_t bytes = mp_alarms_cost(&h->alarms, inv->slot->state,
+                                   e->has_key ? e->key : inv->key, e,
+                                   inv->params, inv->n_params);
+
+    if (bytes <= 0)
+        return;
+    sum->state_bytes += bytes;
+    sum->state_grow += mp_commit_row_cost((uint64_t)bytes);
 }
 
 static void add_up(struct mp_host *h, struct mp_invocation *inv,
@@ -68,39 +136,38 @@ static void add_up(struct mp_host *h, struct mp_invocation *inv,
 {
     struct mp_reader r = mp_reader(out->effects);
     struct mp_pair pairs[MP_PAIRS_MAX];
+    bool deletes = false;
     struct mp_effect e;
-    int64_t bytes;
 
     for (uint32_t i = 0; i < out->n_effects; i++) {
         MP_ASSERT(mp_read_effect(&r, &e, pairs) == 0);
         switch (e.kind) {
         case MP_EFFECT_PUBLISH:
             sum->publishes++;
+            sum->output_grow +=
+                mp_commit_row_cost(e.topic.len + e.data.len + OUTPUT_COST);
             sum->behind |= mp_outbox_holds(&h->outbox, e.topic);
             break;
         case MP_EFFECT_SEND:
             sum->sends++;
             sum->send_bytes += e.data.len + SEND_COST;
+            sum->send_grow += mp_commit_row_cost(e.data.len + SEND_COST);
             break;
         case MP_EFFECT_ALARM:
-            bytes = mp_alarms_cost(&h->alarms, inv->slot->state,
-                                   e.has_key ? e.key : inv->key, &e,
-                                   inv->params, inv->n_params);
-            if (bytes > 0)
-                sum->state_bytes += bytes;
+            add_alarm(h, inv, &e, sum);
             break;
         default:
-            bytes = mp_state_cost(&h->states, inv->actor, &e);
-            if (bytes > 0 || !is_again(out, i, e.name))
-                sum->state_bytes += bytes;
+            add_state(h, inv, &e, sum, &deletes);
             break;
         }
     }
+    if (deletes)
+        sum->state_bytes += credit(h, inv, out);
 }
 
 /* NULL: there is room for all of it; else what is used up. */
-static const char *no_room(struct mp_invocation *inv, const struct sum *sum,
-                           char text[160])
+static const char *no_room(struct mp_host *h, struct mp_invocation *inv,
+                           const struct sum *sum, char text[160])
 {
     const struct mp_state_fn *state = inv->slot->state;
     uint64_t quota = state->quota;
@@ -114,37 +181,81 @@ static const char *no_room(struct mp_invocation *inv, const struct sum *sum,
                  (unsigned long long)quota, (unsigned long long)state->bytes);
         return text;
     }
+    /* It would wait for ever, and everybody with it. */
+    if (sum->state_grow + sum->send_grow + sum->output_grow >
+        h->config->store.max_size / EVENT_SHARE)
+        return "what it writes is more than a quarter of [store] max_size";
     return NULL;
 }
 
-/*
- * Sends for which the durable queue has no room wait, and with them the event
- * that makes them: it runs again later, and that is no attempt of its own.  A
- * quarter of the queue stays for inputs: a flood of sends takes nobody's
- * parking.
- */
-static bool must_wait(struct mp_host *h, const struct sum *sum)
+/* ---- room for it ---- */
+
+/* What ends with it gives its bytes back in the same transaction. */
+static uint64_t own_bytes(struct mp_host *h, const struct mp_invocation *inv)
 {
-    return sum->sends &&
-           h->queue.bytes + sum->send_bytes > h->queue.max_bytes / 4 * 3;
+    return inv->row ? mp_queue_bytes(&h->queue, inv) : 0;
 }
 
-static void wait_for_room(struct mp_host *h, struct mp_invocation *inv)
+/* Bytes by which the database would grow. */
+static uint64_t growth(struct mp_host *h, const struct mp_invocation *inv,
+                       const struct mp_outcome *out, const struct sum *sum)
+{
+    bool ours = inv->row || inv->alarm || inv->noted;
+    bool in_outbox = sum->behind || ours || out->did & MP_DID_READ ||
+                     out->n_effects > sum->publishes;
+    uint64_t grow =
+        sum->state_grow + sum->send_grow + (in_outbox ? sum->output_grow : 0);
+    uint64_t own = own_bytes(h, inv);
+
+    return grow > own ? grow - own : 0;
+}
+
+/*
+ * What finds no room in the durable queue, or in the database, waits: the
+ * event runs again later, and that is no attempt of its own.
+ */
+enum waits { WAITS_NOT, WAITS_SOON, WAITS_QUEUE, WAITS_STORE };
+
+static enum waits must_wait(struct mp_host *h, const struct mp_invocation *inv,
+                            const struct mp_outcome *out, const struct sum *sum)
+{
+    uint64_t grow = growth(h, inv, out, sum);
+
+    if (sum->sends && h->queue.bytes + sum->send_bytes >
+                          h->queue.max_bytes + own_bytes(h, inv))
+        return WAITS_QUEUE;
+    if (!grow || mp_commit_has_room(&h->commit, grow))
+        return WAITS_NOT;
+    if (mp_commit_has_room_later(&h->commit, grow))
+        return WAITS_SOON;
+    if (grow > h->store_wants)
+        h->store_wants = grow;
+    return WAITS_STORE;
+}
+
+static void wait_for_room(struct mp_host *h, struct mp_invocation *inv,
+                          enum waits why)
 {
     mp_invocation_leave_actor(inv);
     mp_breaker_forget(&inv->slot->breaker);
     inv->stage = MP_DELAYED;
-    mp_fnlog(inv->slot, inv->version->fn, inv->trigger, MP_WARN,
-             MP_FIELDS(MP_TEXT("event", inv->input->id),
-                       MP_NUM("queue_bytes", (int64_t)h->queue.bytes)),
-             "its sends find no room in the durable queue ([store] queue); it "
-             "is run again when there is some");
+    if (!mp_invocation_may_wait(inv)) {
+        mp_invocation_drop(inv, MP_DROP_QUEUE_FULL);
+        return;
+    }
+    if (why == WAITS_QUEUE)
+        mp_fnlog(inv->slot, inv->version->fn, inv->trigger, MP_WARN,
+                 MP_FIELDS(MP_TEXT("event", inv->input->id),
+                           MP_NUM("queue_bytes", (int64_t)h->queue.bytes)),
+                 "its sends find no room in the durable queue ([store] "
+                 "queue); it is run again when there is some");
     if (h->draining && (inv->row || inv->alarm))
         inv->stage = MP_ASIDE;
     else if (h->draining && inv->holds_ack && inv->input->qos > 0)
         mp_invocation_lose(inv);
     else
-        mp_invocation_delay(inv, ROOM_AGAIN_US);
+        mp_invocation_delay(inv,
+                            why == WAITS_SOON ? ROOM_SOON_US : ROOM_AGAIN_US);
 }
 
 static void send_effect(struct mp_host *h, struct mp_invocation *inv,
@@ -174,8 +285,7 @@ static void send_effect(struct mp_host *h, struct mp_invocation *inv,
         mp_fnlog(inv->slot, inv->version->fn, inv->trigger, MP_WARN,
                  MP_FIELDS(MP_TEXT("to", e->name)),
                  "there is no function of that name: what it is sent waits");
-    if (e->format == MP_FORMAT_JSON)
-        event.datacontenttype = MP_S("application/json");
+    event.datacontenttype = mp_format_type(e->format);
     inv->slot->metrics.sends++;
     (void)mp_host_send(h, e->name, &event, "send", delay_us,
                        delay_us ? 0 : inv->hops + 1, NULL, &ticket);
@@ -209,48 +319,13 @@ static bool apply(struct mp_host *h, struct mp_invocation *inv,
     return dirty;
 }
 
-static uint32_t *direct_of(struct mp_host *h, struct mp_slice topic)
-{
-    static const struct mp_hash_key plain = {0, 0};
-
-    return &h->direct[mp_hash64(&plain, topic) % MP_DIRECT_TOPICS];
-}
-
-void mp_host_count_direct(struct mp_host *h, const struct mp_output *o, int by)
-{
-    uint32_t *n = direct_of(h, o->topic);
-
-    *n = (uint32_t)((int64_t)*n + by);
-}
-
-/*
- * What goes into the outbox must stay behind what left for its topic without
- * it, also when both are sent again after a restart: so that one goes first.
- */
-static void keep_behind(struct mp_host *h, struct mp_slice topic)
-{
-    if (*direct_of(h, topic) == 0)
-        return;
-    mp_list_each_safe (at, &h->all) {
-        struct mp_invocation *inv = mp_of(at, struct mp_invocation, all);
-
-        if (inv->stage != MP_SENDING)
-            continue;
-        mp_list_each (o, &inv->outputs)
-            if (mp_slice_eq(mp_of(o, struct mp_output, mine)->topic, topic)) {
-                mp_invocation_park_outputs(inv);
-                break;
-            }
-    }
-}
-
 static void into_outbox(void *arg, struct mp_invocation *inv,
                         struct mp_output *o)
 {
     struct mp_host *h = arg;
 
     mp_list_unlink(&o->mine);
-    keep_behind(h, o->topic);
+    mp_host_keep_behind(h, o->topic);
     (void)mp_outbox_add(&h->outbox, o, mp_slice_str(inv->slot->name),
                         &inv->slot->metrics.flash);
 }
@@ -294,13 +369,24 @@ static void publish_now(void *arg, struct mp_invocation *inv,
     h->mqtt->publish(h->mqtt_self, o);
 }
 
-static void tell(struct mp_invocation *inv, const struct mp_outcome *out)
+/* Its outputs leave now, without the outbox. */
+static void start_sending(struct mp_host *h, struct mp_invocation *inv)
+{
+    mp_invocation_leave_actor(inv);
+    mp_sched_release(&inv->slot->group->sched, inv);
+    inv->stage = MP_SENDING;
+    mp_list_append(&h->sending, &inv->link);
+}
+
+/* again: NULL, or when it is run again. */
+static void tell(struct mp_invocation *inv, const struct mp_outcome *out,
+                 const char *again)
 {
     while (!mp_list_empty(&inv->tolds)) {
         struct mp_told *t = mp_of(inv->tolds.next, struct mp_told, link);
 
         mp_list_unlink(&t->link);
-        t->told(t, out, NULL);
+        t->told(t, out, again);
     }
 }
 
@@ -323,8 +409,9 @@ static void succeed(struct mp_host *h, struct mp_invocation *inv,
     char id[MP_SENDER_ID];
     uint64_t ticket = 0;
 
+    mp_commit_grow(&h->commit, sum->state_grow);
     count_ok(inv);
-    tell(inv, out);
+    tell(inv, out, NULL);
     dirty |= mp_invocation_forget_source(inv) != 0;
     if (mp_invocation_sender(inv, id))
         dirty |=
@@ -345,9 +432,7 @@ static void succeed(struct mp_host *h, struct mp_invocation *inv,
         mp_invocation_end_with(inv, ticket);
         return;
     }
-    mp_invocation_leave_actor(inv);
-    mp_sched_release(&slot->group->sched, inv);
-    inv->stage = MP_SENDING;
+    start_sending(h, inv);
     mp_outputs_make(inv, out, publish_now, h);
 }
 
@@ -398,6 +483,25 @@ static bool may_do_better(const struct mp_invocation *inv,
            (fn->retry_max_age_us == 0 || age_us < fn->retry_max_age_us);
 }
 
+/* Who waits need not wait for hours. */
+static void tell_again(struct mp_invocation *inv, const struct mp_outcome *out,
+                       uint32_t attempt, int64_t delay_us)
+{
+    char text[100];
+
+    snprintf(text, sizeof text, "attempt %u of %u; it is run again in %.1f s",
+             attempt, inv->version->fn->attempts, (double)delay_us / MP_SECOND);
+    tell(inv, out, text);
+}
+
+/* While the database has no room for a row, its input waits with it. */
+static bool must_hold(struct mp_host *h, const struct mp_invocation *inv)
+{
+    return !inv->row && inv->holds_ack && inv->input->qos > 0 &&
+           !mp_commit_has_room(&h->commit,
+                               mp_commit_row_cost(mp_invocation_bytes(inv)));
+}
+
 static bool retry(struct mp_host *h, struct mp_invocation *inv,
                   const struct mp_outcome *out)
 {
@@ -411,17 +515,18 @@ static bool retry(struct mp_host *h, struct mp_invocation *inv,
     mp_invocation_leave_actor(inv);
     inv->stage = MP_DELAYED;
     inv->attempt++;
-    if (!mp_invocation_park(inv, MP_PARKED_RETRY, mp_host_now(h) + delay_us)) {
+    if (!must_hold(h, inv) &&
+        !mp_invocation_park(inv, MP_PARKED_RETRY, mp_host_now(h) + delay_us)) {
         inv->attempt--;
         return false;
     }
-    mp_fnlog(inv->slot, inv->version->fn, inv->trigger, MP_WARN,
-             MP_FIELDS(MP_TEXT("topic", inv->input->topic),
-                       MP_TEXT("event", inv->input->id),
-                       MP_NUM("attempt", attempt),
-                       MP_NUM("next_in_ms", delay_us / 1000)),
-             "%s: %.*s; it will be run again", mp_kind_name(out->kind),
-             MP_FMT(out->error));
+    mp_fnlog(
+        inv->slot, inv->version->fn, inv->trigger, MP_WARN,
+        MP_FIELDS(MP_TEXT("event", inv->input->id), MP_NUM("attempt", attempt),
+                  MP_NUM("next_in_ms", delay_us / 1000), mp_host_about(inv)),
+        "%s: %.*s; it will be run again", mp_kind_name(out->kind),
+        MP_FMT(out->error));
+    tell_again(inv, out, attempt, delay_us);
     inv->slot->metrics.retries++;
     inv->deaths = 0;
     inv->suspect = false;
@@ -473,13 +578,71 @@ static enum mp_dead dead_of(enum mp_kind kind)
 
 /* ---- dead letters ---- */
 
-/* What `on_failure` is told, as JSON. */
+/* cut: "NAME":LENGTH of what was cut, so far. */
+static void cut_text(struct mp_buf *cut, const char *name, struct mp_slice *s,
+                     size_t max)
+{
+    size_t whole = s->len;
+
+    *s = mp_cut(*s, max);
+    if (s->len == whole)
+        return;
+    if (max - s->len > 3) /* no text: anywhere is as good */
+        s->len = max;
+    mp_buf_printf(cut, "%s\"%s\":%zu", cut->len ? "," : "", name, whole);
+}
+
+/* The first ones stay. */
+static void cut_pairs(struct mp_buf *cut, const char *name,
+                      const struct mp_pair *pairs, uint32_t *n)
+{
+    size_t bytes = 0;
+    uint32_t fit = 0;
+
+    for (; fit < *n; fit++) {
+        bytes += pairs[fit].name.len + pairs[fit].value.len;
+        if (bytes > FAILURE_PAIRS)
+            break;
+    }
+    if (fit == *n)
+        return;
+    mp_buf_printf(cut, "%s\"%s\":%u", cut->len ? "," : "", name, *n);
+    *n = fit;
+}
+
+static void cut_event(struct mp_buf *cut, struct mp_event *e)
+{
+    cut_text(cut, "data", &e->data, FAILURE_DATA);
+    cut_text(cut, "datacontenttype", &e->datacontenttype, FAILURE_TEXT);
+    cut_pairs(cut, "headers", e->headers, &e->n_headers);
+    cut_text(cut, "identity", &e->identity, FAILURE_TEXT);
+    cut_pairs(cut, "params", e->params, &e->n_params);
+    cut_text(cut, "path", &e->path, FAILURE_TEXT);
+    cut_text(cut, "peer", &e->peer, FAILURE_TEXT);
+    cut_pairs(cut, "properties", e->properties, &e->n_properties);
+    cut_pairs(cut, "query", e->query, &e->n_query);
+    cut_text(cut, "source", &e->source, FAILURE_TEXT);
+    cut_text(cut, "subject", &e->subject, FAILURE_TEXT);
+    cut_text(cut, "topic", &e->topic, FAILURE_TEXT);
+}
+
+/* What `on_failure` is told, as JSON.  `cut`: what of the event is not all
+ * there, and how much there was: bytes, or pairs. */
 static void describe(struct mp_buf *b, const struct mp_letter *letter)
 {
-    mp_buf_printf(b, "{\"attempts\":%u,\"error\":", letter->attempt);
-    mp_json_put_string(b, letter->error);
+    struct mp_event event = *letter->event;
+    struct mp_buf cut;
+
+    mp_buf_init(&cut, FAILURE_TEXT);
+    cut_event(&cut, &event);
+    mp_buf_printf(b, "{\"attempts\":%u,", letter->attempt);
+    if (cut.len)
+        mp_buf_printf(b, "\"cut\":{%.*s},", MP_FMT(mp_buf_bytes(&cut)));
+    mp_buf_fini(&cut);
+    mp_buf_printf(b, "\"error\":");
+    mp_json_put_string(b, mp_cut(letter->error, MP_ERROR_MAX));
     mp_buf_printf(b, ",\"event\":");
-    mp_event_json(b, letter->event);
+    mp_event_json(b, &event);
     mp_buf_printf(b, ",\"function\":");
     mp_json_put_string(b, letter->fn);
     mp_buf_printf(b, ",\"outcome\":");
@@ -487,10 +650,23 @@ static void describe(struct mp_buf *b, const struct mp_letter *letter)
     mp_buf_printf(b, ",\"version\":");
     mp_json_put_string(b, letter->version);
     mp_buf_printf(b, "}");
+    MP_ASSERT(!b->full);
 }
 
-/* The message for `on_failure = topic:T`; NULL: it would be too large. */
-static struct mp_output *failure_output(const char *topic,
+static void not_told(struct mp_invocation *inv, const char *why)
+{
+    const struct mp_function *fn =
+        inv->version ? inv->version->fn : inv->routed->fn;
+
+    mp_fnlog(inv->slot, fn, inv->trigger, MP_WARN,
+             MP_FIELDS(MP_TEXT("event", inv->input->id),
+                       MP_TEXT("on_failure", mp_slice_str(fn->on_failure))),
+             "on_failure is not told: %s", why);
+}
+
+/* The message for `on_failure = topic:T`; NULL: nobody is told. */
+static struct mp_output *failure_output(struct mp_invocation *inv,
+                                        const char *topic,
                                         const struct mp_letter *letter)
 {
     char id[MP_OUTPUT_ID_MAX];
@@ -500,28 +676,47 @@ static struct mp_output *failure_output(const char *topic,
         .format = MP_FORMAT_JSON,
         .qos = 1,
     };
-    struct mp_output *o = NULL;
+    struct mp_output *o;
     struct mp_buf text;
     int len = snprintf(id, sizeof id, "%.*s/%.*s/failure",
                        MP_FMT(letter->event->id), MP_FMT(letter->fn));
 
+    if (mp_slice_is(letter->event->topic, topic)) {
+        not_told(inv, "what failed came with that topic");
+        return NULL;
+    }
     mp_buf_init(&text, FAILURE_MAX);
     describe(&text, letter);
     e.data = mp_buf_bytes(&text);
-    if (!text.full)
-        o = mp_output_new(&e, mp_slice(id, (size_t)len),
-                          letter->event->traceparent);
+    o = mp_output_new(&e, mp_slice(id, (size_t)len),
+                      letter->event->traceparent);
     mp_buf_fini(&text);
     return o;
 }
 
-static void send_failure(struct mp_host *h, const char *function,
-                         const struct mp_letter *letter, uint32_t hops)
+/* Of how many failures in a row does this event tell?  Its source says so:
+ * on_failure, on_failure/2, ... */
+static unsigned failures_behind(const struct mp_event *e)
 {
+    const size_t one = strlen("on_failure");
+    unsigned n = 0;
+
+    if (e->type != MP_EVENT_SEND || !mp_starts(e->source, "on_failure"))
+        return 0;
+    for (size_t i = one + 1; i < e->source.len && n <= FAILURES_DEEP; i++)
+        n = n * 10 + (unsigned)(e->source.ptr[i] - '0') % 10;
+    return n ? n : 1;
+}
+
+static void send_failure(struct mp_invocation *inv, const char *function,
+                         const struct mp_letter *letter)
+{
+    struct mp_host *h = mp_host_of(inv);
+    unsigned n = failures_behind(letter->event) + 1;
+    char source[24];
     struct mp_event event = {
         .type = MP_EVENT_SEND,
         .trigger = MP_S("send"),
-        .source = MP_S("on_failure"),
         .subject = letter->fn,
         .id = letter->event->id,
         .time_us = letter->time_us,
@@ -531,15 +726,21 @@ static void send_failure(struct mp_host *h, const char *function,
     struct mp_buf text;
     uint64_t ticket;
 
+    if (n > FAILURES_DEEP) {
+        not_told(inv, "each that is told of a failure fails, too");
+        return;
+    }
+    snprintf(source, sizeof source, n > 1 ? "on_failure/%u" : "on_failure", n);
+    event.source = mp_slice_str(source);
     mp_buf_init(&text, FAILURE_MAX);
     describe(&text, letter);
     event.data = mp_buf_bytes(&text);
-    /* A hop: two functions may name each other. */
-    if (!text.full &&
-        mp_queue_has_room(&h->queue, mp_queue_fn(&h->queue, letter->fn),
+    if (mp_queue_has_room(&h->queue, mp_queue_fn(&h->queue, letter->fn),
                           text.len, 0))
-        (void)mp_host_send(h, mp_slice_str(function), &event, "send", 0, hops,
-                           NULL, &ticket);
+        (void)mp_host_send(h, mp_slice_str(function), &event, "send", 0,
+                           inv->hops + 1, NULL, &ticket);
+    else
+        not_told(inv, "the durable queue is full ([store] queue)");
     mp_buf_fini(&text);
 }
 
@@ -547,16 +748,16 @@ static void say_dead(struct mp_invocation *inv, const struct mp_function *fn,
                      enum mp_dead why, const struct mp_outcome *out, int64_t id)
 {
     struct mp_field fields[] = {
-        MP_TEXT("topic", inv->input->topic),
         MP_TEXT("event", inv->input->id),
         MP_NUM("attempt", inv->attempt),
         MP_NUM("dead_letter", id),
+        mp_host_about(inv),
         {NULL, {0}, 0, false},
         {NULL, {0}, 0, false},
     };
 
     if (out->traceback.len)
-        fields[4] = MP_TEXT("traceback", out->traceback);
+        fields[fields[3].name ? 4 : 3] = MP_TEXT("traceback", out->traceback);
     mp_fnlog(inv->slot, fn, inv->trigger,
              why == MP_DEAD_REJECTED ? MP_WARN : MP_ERROR, fields, "%s%s%.*s",
              why == MP_DEAD_ERROR ? "" : mp_dead_name(why),
@@ -593,10 +794,9 @@ void mp_host_bury(struct mp_invocation *inv, enum mp_dead why,
     say_dead(inv, fn, why, out, id);
     dirty |= mp_invocation_forget_source(inv) != 0;
     if (fn->on_failure && strncmp(fn->on_failure, "topic:", 6) == 0) {
-        failure = failure_output(fn->on_failure + 6, &letter);
+        failure = failure_output(inv, fn->on_failure + 6, &letter);
     } else if (fn->on_failure) {
-        send_failure(h, fn->on_failure + strlen("function:"), &letter,
-                     inv->hops + 1);
+        send_failure(inv, fn->on_failure + strlen("function:"), &letter);
         dirty = true;
     }
     if (failure &&
@@ -615,15 +815,13 @@ void mp_host_bury(struct mp_invocation *inv, enum mp_dead why,
         mp_invocation_end_with(inv, ticket);
         return;
     }
-    mp_invocation_leave_actor(inv);
-    mp_sched_release(&slot->group->sched, inv);
-    inv->stage = MP_SENDING;
+    start_sending(h, inv);
     mp_list_append(&inv->outputs, &failure->mine);
     failure->owner = inv;
     publish_now(h, inv, failure);
 }
 
-/* The broker said no, or it was dropped from the outbox. */
+/* The broker said no. */
 void mp_host_refused(void *arg, struct mp_slice fn, const struct mp_output *o,
                      unsigned reason, const char *why)
 {
@@ -664,10 +862,7 @@ void mp_host_refused(void *arg, struct mp_slice fn, const struct mp_output *o,
         mp_fnlog(slot, slot->live->fn, NULL, MP_ERROR,
                  MP_FIELDS(MP_TEXT("topic", o->topic), MP_TEXT("id", o->id),
                            MP_NUM("reason", reason), MP_NUM("dead_letter", id)),
-                 "%s: %s",
-                 reason ? "the broker refused an output"
-                        : "an output was given up",
-                 why);
+                 "the broker refused an output: %s", why);
 }
 
 /* ---- the pool says: done ---- */
@@ -675,12 +870,37 @@ void mp_host_refused(void *arg, struct mp_slice fn, const struct mp_output *o,
 static void fail(struct mp_host *h, struct mp_invocation *inv,
                  const struct mp_outcome *out)
 {
-    tell(inv, out);
     count_failure(inv, out);
     if (out->kind != MP_OUT_REJECTED && out->kind != MP_OUT_KILLED &&
         may_do_better(inv, out) && retry(h, inv, out))
         return;
+    tell(inv, out, NULL);
     mp_host_bury(inv, dead_of(out->kind), out);
+}
+
+/* "WHAT (5s)TAIL" */
+static const char *over(char text[160], const char *what, int64_t limit_us,
+                        const char *tail)
+{
+    bool whole = limit_us >= MP_SECOND;
+
+    snprintf(text, 160, "%s (%g%s)%s", what,
+             (double)limit_us / (whole ? MP_SECOND : MP_MS), whole ? "s" : "ms",
+             tail);
+    return text;
+}
+
+/* Which limit ended it. */
+static const char *too_long(const struct mp_invocation *inv, char text[160])
+{
+    const struct mp_function *fn = inv->version->fn;
+
+    if (inv->stage == MP_WAITING)
+        return over(text, "limits.timeout", fn->timeout_us,
+                    " passed while it was waiting");
+    if (inv->cpu_over)
+        return over(text, "ran longer than limits.cpu", fn->cpu_us, "");
+    return over(text, "ran longer than limits.timeout", fn->timeout_us, "");
 }
 
 int mp_host_on_done(void *arg, struct mp_invocation *inv,
@@ -692,6 +912,7 @@ int mp_host_on_done(void *arg, struct mp_invocation *inv,
     struct mp_outcome full = *out;
     struct sum sum = {0};
     const char *used_up;
+    enum waits waits;
     char text[160];
 
     if (out->kind == MP_OUT_OK &&
@@ -709,17 +930,20 @@ int mp_host_on_done(void *arg, struct mp_invocation *inv,
         return 0;
     if (out->kind == MP_OUT_OK && out->n_effects) {
         add_up(h, inv, out, &sum);
-        if (must_wait(h, &sum)) {
-            wait_for_room(h, inv);
+        waits = must_wait(h, inv, out, &sum);
+        used_up = no_room(h, inv, &sum, text);
+        if (!used_up && waits) {
+            wait_for_room(h, inv, waits);
             return 0;
         }
-        used_up = no_room(inv, &sum, text);
         if (used_up) {
             full.kind = MP_OUT_ERROR;
             full.error = mp_slice_str(used_up);
             full.did |= MP_DID_READ; /* there may be room later */
         }
     }
+    if (full.kind == MP_OUT_TIMEOUT)
+        full.error = mp_slice_str(too_long(inv, text));
     slot->metrics.invocations[full.kind]++;
     if (full.kind == MP_OUT_OK)
         succeed(h, inv, out, &sum);

@@ -3,10 +3,13 @@
  * core/careful.c only).
  *
  *   host.c        the story: an input comes, its turn comes, it ends
+ *   host_park.c   an event must not hold the broker back: the host takes it
+ *                 over
  *   host_done.c   an invocation has an outcome: what becomes real, and how
  *   host_rows.c   events that don't come from a transport: sends, alarms,
  *                 retries after a restart
  *   host_store.c  the database opens, fails, comes back
+ *   host_life.c   the host begins, functions come and go, it pauses, it ends
  *
  * Process  host only.   Thread  loop thread.
  */
@@ -20,6 +23,17 @@
 static inline struct mp_host *mp_host_of(const struct mp_invocation *inv)
 {
     return inv->input->host;
+}
+
+/* What it is about, the last of a line's fields: sends and alarms have no
+ * topic, and some sends no subject either (then the list ends here). */
+static inline struct mp_field mp_host_about(const struct mp_invocation *inv)
+{
+    const struct mp_input *in = inv->input;
+
+    if (in->topic.len)
+        return MP_TEXT("topic", in->topic);
+    return MP_TEXT(in->subject.len ? "subject" : NULL, in->subject);
 }
 
 /* ---- host.c ---- */
@@ -54,36 +68,73 @@ bool mp_invocation_sender(const struct mp_invocation *inv,
 /* Its row or alarm goes with the gathering transaction.  0: there is none. */
 uint64_t mp_invocation_forget_source(struct mp_invocation *inv);
 struct mp_trigger_metrics *mp_invocation_counters(struct mp_invocation *inv);
+/* Not run (any more), and nothing is kept of it. */
+void mp_invocation_drop(struct mp_invocation *inv, enum mp_drop why);
 /* It can't be kept: a dead letter. */
 void mp_invocation_refuse(struct mp_invocation *inv, enum mp_dead why,
                           const char *text);
+/* QUEUED or DELAYED: it is queued nowhere any more. */
+void mp_invocation_take_out(struct mp_invocation *inv);
+/* Into the pool, or parked or refused when there is no room. */
+void mp_host_queue(struct mp_host *h, struct mp_invocation *inv);
+/* The same, when being careful has let it through. */
+void mp_host_queue_now(struct mp_host *h, struct mp_invocation *inv);
+/*
+ * Run it again after a delay; it keeps its order key.  Those that are delayed
+ * are in no queue, and limits.queue does not count them.  They are bounded by
+ * what stands behind them: a row (limits.park_bytes, [store] queue), an alarm
+ * (the quota), the broker (it is parked after `hold`), and QoS 0 by
+ * mp_invocation_may_wait.  The same is true of what careful.c makes wait.
+ */
+void mp_invocation_delay(struct mp_invocation *inv, int64_t delay_us);
+/* The pool's: may it start now? */
+bool mp_host_on_start(void *arg, struct mp_invocation *inv, int64_t now_us);
+void mp_host_on_ask(void *arg, struct mp_invocation *inv,
+                    const struct mp_wait *wait);
+
+/* ---- host_park.c ---- */
+
 /*
  * The host takes the event over: a row, or with QoS 0 only memory.  Its input
  * is let go when the row is durable.  False: past the function's bound.
  */
 bool mp_invocation_park(struct mp_invocation *inv, enum mp_parked why,
                         int64_t due_us);
-/* QUEUED or DELAYED: it is queued nowhere any more. */
-void mp_invocation_take_out(struct mp_invocation *inv);
-/* Done, but the broker has not confirmed its outputs: the outbox has them. */
-void mp_invocation_park_outputs(struct mp_invocation *inv);
-/* Into the pool, or parked or refused when there is no room. */
-void mp_host_queue(struct mp_host *h, struct mp_invocation *inv);
-/* The same, when being careful has let it through. */
-void mp_host_queue_now(struct mp_host *h, struct mp_invocation *inv);
-/* Run it again after a delay; it keeps its order key. */
-void mp_invocation_delay(struct mp_invocation *inv, int64_t delay_us);
-void mp_host_hold(struct mp_host *h);
-/* The pool's: may it start now? */
-bool mp_host_on_start(void *arg, struct mp_invocation *inv, int64_t now_us);
-void mp_host_on_ask(void *arg, struct mp_invocation *inv,
-                    const struct mp_wait *wait);
-
-/* ---- host_done.c ---- */
-
+/*
+ * May it wait outside of its function's queue?  What only memory has (QoS 0)
+ * counts, up to limits.queue of them.
+ */
+bool mp_invocation_may_wait(struct mp_invocation *inv);
+/*
+ * A new input, queued nowhere: behind all others of its function, on disk
+ * only, and before it those that only the broker has.  With no room there it
+ * is a dead letter; while the database is full it is blocked.
+ */
+void mp_invocation_spill(struct mp_invocation *inv);
+/* A new input of a function in quarantine, queued: as above, but it stays in
+ * memory too. */
+void mp_invocation_park_quarantined(struct mp_invocation *inv);
+/*
+ * A row is made for that order key: inputs of the key that only the broker has
+ * get theirs before it.  After a crash they would come behind it.
+ */
+void mp_host_park_key(struct mp_host *h, struct mp_slot *slot,
+                      struct mp_slice okey);
 /* An output left without the outbox (by = 1), or needs no watching any more
  * (by = -1). */
 void mp_host_count_direct(struct mp_host *h, const struct mp_output *o, int by);
+/*
+ * SENDING: the outbox has its outputs from now on, and before them those that
+ * left earlier for the same topics (and so on).
+ */
+void mp_invocation_park_outputs(struct mp_invocation *inv);
+/* An output for this topic goes into the outbox: so must, before it, what
+ * left for the topic and is not confirmed. */
+void mp_host_keep_behind(struct mp_host *h, struct mp_slice topic);
+/* Park what holds its input back when that has been long enough. */
+void mp_host_hold(struct mp_host *h);
+
+/* ---- host_done.c ---- */
 
 int mp_host_on_done(void *arg, struct mp_invocation *inv,
                     const struct mp_outcome *out);
@@ -100,6 +151,14 @@ void mp_host_on_found(void *arg, struct mp_slot *slot,
                       const struct mp_row *row);
 unsigned mp_host_room(void *arg, struct mp_slot *slot);
 bool mp_host_on_alarm(void *arg, struct mp_alarm *alarm);
+/* Was its key made by other rules ([state] key, order) than its function has
+ * now? */
+bool mp_invocation_is_outdated(const struct mp_invocation *inv);
+/* That one, which has no place in the scheduler but for its order key, gets
+ * its key by the new rules, and a place; or it ends, when it can't. */
+void mp_invocation_key_anew(struct mp_invocation *inv);
+/* Functions have changed: so for all that wait, in their order. */
+void mp_host_key_anew(struct mp_host *h);
 /* mp_host_enqueue, with the number of sends behind it; room was checked. */
 int64_t mp_host_send(struct mp_host *h, struct mp_slice fn,
                      const struct mp_event *event, const char *reason,
@@ -110,6 +169,9 @@ int64_t mp_host_send(struct mp_host *h, struct mp_slice fn,
 
 void mp_host_store_open(struct mp_host *h);
 void mp_host_store_close(struct mp_host *h);
+
+/* ---- host_life.c ---- */
+
 /* Both the database is loaded and functions are live: begin. */
 void mp_host_begin(struct mp_host *h);
 

@@ -7,6 +7,8 @@
  * goes in the transaction that holds what the invocation did.
  */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "core/base/clock.h"
 #include "core/base/crash.h"
@@ -14,25 +16,41 @@
 #include "core/host_impl.h"
 #include "core/log.h"
 
+static const char NO_TRIGGER[] = "the function has no such trigger any more";
+static const char NO_KEY[] = "its actor key can't be made any more: the event "
+                             "has no params for [state] key as it is now";
+
 static void nothing(struct mp_input *in)
 {
     (void)in;
 }
 
-/* When it came, on the monotonic clock, as far as that can be told. */
-static int64_t received_us(const struct mp_host *h, int64_t time_us)
+/* When it came, on the monotonic clock: by the timeline, so that a wall clock
+ * that is set meanwhile makes it neither older nor younger. */
+static int64_t received_us(const struct mp_host *h, const struct mp_row *row)
 {
-    int64_t age_us = mp_wall_us() - time_us, now_us = mp_now_us();
+    int64_t now_us = mp_now_us();
 
-    if (!h->timeline.trusted || age_us < 0 || age_us > now_us)
-        return age_us > now_us && h->timeline.trusted ? 0 : now_us;
-    return now_us - age_us;
+    if (!row || row->received_us <= 0 ||
+        row->received_us > mp_timeline_at(&h->timeline, now_us))
+        return now_us;
+    return mp_timeline_mono(&h->timeline, row->received_us);
+}
+
+static struct mp_pair *copy_pairs(const struct mp_pair *pairs, uint32_t n,
+                                  struct mp_pair copy[MP_PAIRS_MAX])
+{
+    if (n)
+        memcpy(copy, pairs, n * sizeof *pairs);
+    return copy;
 }
 
 static struct mp_input *input_of(struct mp_host *h,
                                  const struct mp_event *event,
                                  const struct mp_row *row)
 {
+    struct mp_pair properties[MP_PAIRS_MAX], query[MP_PAIRS_MAX],
+        headers[MP_PAIRS_MAX];
     struct mp_input from = {
         .host = h,
         .settled = nothing,
@@ -42,29 +60,163 @@ static struct mp_input *input_of(struct mp_host *h,
         .given_id = event->given_id,
         .has_expiry = event->has_expiry,
         .expiry_s = event->expiry_s,
-        .received_us = received_us(h, event->time_us),
+        .received_us = received_us(h, row),
         .time_us = event->time_us,
         .scheduled_us = event->scheduled_us,
         .id = event->id,
-        .topic = event->topic,
+        .topic = event->method.ptr ? event->path : event->topic,
         .data = event->data,
         .subject = event->subject,
         .alarm = event->alarm,
         .source = event->source,
         .datacontenttype = event->datacontenttype,
         .traceparent = event->traceparent,
+        .method = event->method,
+        .peer = event->peer,
+        .identity = event->identity,
+        .missed = event->missed,
+        .properties =
+            copy_pairs(event->properties, event->n_properties, properties),
+        .query = copy_pairs(event->query, event->n_query, query),
+        .headers = copy_pairs(event->headers, event->n_headers, headers),
         .n_properties = event->n_properties,
-        .response_topic = row ? row->response_topic : mp_slice(NULL, 0),
-        .correlation = row ? row->correlation : mp_slice(NULL, 0),
+        .n_query = event->n_query,
+        .n_headers = event->n_headers,
     };
-    struct mp_pair properties[MP_PAIRS_MAX];
 
-    if (event->n_properties)
-        memcpy(properties, event->properties,
-               event->n_properties * sizeof *properties);
-    from.properties = properties;
+    if (row) {
+        from.response_topic = row->response_topic;
+        from.correlation = row->correlation;
+        from.exchange = row->exchange;
+        from.exchange_us = row->exchange_us;
+    }
     return mp_input_new(&from);
 }
+
+/* ---- the actor key ---- */
+
+/* Made of what its trigger bound?  (One without params that has a key was
+ * given it by hand: moonpool send --key.) */
+static bool has_made_key(const struct mp_event *e)
+{
+    bool comes_in = e->type == MP_EVENT_MQTT || e->type == MP_EVENT_COAP ||
+                    e->type == MP_EVENT_HTTP;
+
+    return comes_in && (e->n_params || !e->has_key);
+}
+
+/* As fn has it for an event, whoever made the one that it has; ptr NULL: none.
+ * MP_E*: it can't be made. */
+static int key_of(const struct mp_function *fn, const struct mp_event *e,
+                  char text[MP_KEY_MAX], struct mp_slice *key)
+{
+    int len;
+
+    *key = mp_slice(NULL, 0);
+    if (!fn->state_key)
+        return 0;
+    if (!has_made_key(e)) {
+        if (e->has_key)
+            *key = e->key.ptr ? e->key : MP_S("");
+        return 0;
+    }
+    len = mp_function_key(fn, e->params, e->n_params, text);
+    if (len < 0)
+        return len;
+    *key = mp_slice(text, (size_t)len);
+    return 0;
+}
+
+static bool is_same_rule(const struct mp_function *a,
+                         const struct mp_function *b)
+{
+    return a == b ||
+           (a->has_state == b->has_state && a->order == b->order &&
+            !a->state_key == !b->state_key &&
+            (!a->state_key || strcmp(a->state_key, b->state_key) == 0));
+}
+
+bool mp_invocation_is_outdated(const struct mp_invocation *inv)
+{
+    return inv->slot->live &&
+           !is_same_rule(mp_invocation_rules(inv), inv->slot->live->fn);
+}
+
+static int set_key(struct mp_invocation *inv)
+{
+    struct mp_version *live = inv->slot->live;
+    struct mp_slice key;
+    struct mp_event e;
+    char text[MP_KEY_MAX], *bytes;
+    int rc;
+
+    mp_invocation_event(inv, &e);
+    rc = key_of(live->fn, &e, text, &key);
+    if (rc)
+        return rc;
+    inv->has_key = key.ptr != NULL;
+    bytes = key.len ? mp_strndup(key.ptr, key.len) : NULL;
+    free(inv->new_key); /* key was in it, maybe */
+    inv->new_key = bytes;
+    inv->key = mp_slice(bytes, key.len);
+    if (inv->keyed)
+        mp_version_unref(&mp_host_of(inv)->pool, inv->keyed);
+    inv->keyed = mp_version_ref(live);
+    return 0;
+}
+
+/* As a new input without a key is dropped; but what the host has taken over
+ * is not lost without a trace. */
+static void end_without_key(struct mp_invocation *inv)
+{
+    mp_invocation_take_out(inv);
+    if (inv->row || inv->alarm)
+        mp_invocation_refuse(inv, MP_DEAD_TRIGGER, NO_KEY);
+    else
+        mp_invocation_drop(inv, MP_DROP_NO_KEY);
+}
+
+void mp_invocation_key_anew(struct mp_invocation *inv)
+{
+    struct mp_sched *s = &inv->slot->group->sched;
+    bool has_place = inv->stage != MP_DELAYED || inv->order;
+
+    mp_sched_release(s, inv);
+    if (set_key(inv)) {
+        inv->stage = MP_DELAYED;
+        end_without_key(inv);
+        return;
+    }
+    if (!has_place) /* it is not its turn to be queued */
+        return;
+    mp_sched_add(s, inv);
+    if (!inv->timer)
+        return;
+    if (mp_sched_hold(s, inv))
+        inv->stage = MP_DELAYED; /* its timer is still on */
+    else
+        mp_invocation_wake(inv);
+}
+
+/* All of them out first: what waited behind another must not start now. */
+void mp_host_key_anew(struct mp_host *h)
+{
+    mp_list_each (at, &h->all) {
+        struct mp_invocation *inv = mp_of(at, struct mp_invocation, all);
+
+        if (inv->stage == MP_QUEUED && mp_invocation_is_outdated(inv))
+            mp_sched_remove(&inv->slot->group->sched, inv);
+    }
+    mp_list_each_safe (at, &h->all) {
+        struct mp_invocation *inv = mp_of(at, struct mp_invocation, all);
+
+        if ((inv->stage == MP_QUEUED || inv->stage == MP_DELAYED) &&
+            mp_invocation_is_outdated(inv))
+            mp_invocation_key_anew(inv);
+    }
+}
+
+/* ---- an invocation of an event ---- */
 
 /* Alarms and sends have no trigger; counters they have. */
 static bool is_own(const struct mp_event *event)
@@ -72,7 +224,8 @@ static bool is_own(const struct mp_event *event)
     return event->type == MP_EVENT_ALARM || event->type == MP_EVENT_SEND;
 }
 
-/* NULL: the live version has no such trigger.  row: the event's, or NULL. */
+/* NULL: the live version has no such trigger, or can't make its key (which
+ * says so).  row: the event's, or NULL. */
 static struct mp_invocation *invocation_of(struct mp_host *h,
                                            struct mp_slot *slot,
                                            const struct mp_event *event,
@@ -83,16 +236,19 @@ static struct mp_invocation *invocation_of(struct mp_host *h,
     struct mp_trigger_metrics *counters;
     struct mp_invocation *inv;
     struct mp_input *in;
-    char name[MP_TRIGGER_MAX + 1];
+    struct mp_slice key;
+    char name[MP_TRIGGER_MAX + 1], key_text[MP_KEY_MAX];
 
     if (!is_own(event)) {
         trigger = mp_function_trigger(v->fn, event->trigger);
         if (!trigger)
             return NULL;
     }
+    if (key_of(v->fn, event, key_text, &key))
+        return NULL;
     in = input_of(h, event, row);
     inv = mp_invocation_new(h, v, trigger, in, event->params, event->n_params,
-                            event->has_key ? &event->key : NULL);
+                            key.ptr ? &key : NULL);
     mp_input_unref(in); /* the invocation has its own */
     snprintf(name, sizeof name, "%.*s", MP_FMT(event->trigger));
     counters = mp_metrics_trigger(&slot->metrics, name);
@@ -103,15 +259,17 @@ static struct mp_invocation *invocation_of(struct mp_host *h,
 
 /* ---- rows that are read back ---- */
 
-/* Its trigger is no more: nobody can run it. */
+/* Its trigger is no more, or what that once bound: nobody can run it. */
 static void bury_row(struct mp_host *h, struct mp_slot *slot,
                      const struct mp_row *row)
 {
+    bool there = is_own(&row->event) ||
+                 mp_function_trigger(slot->live->fn, row->event.trigger);
     struct mp_letter letter = {
         .fn = mp_slice_str(slot->name),
         .version = mp_slice_str(slot->live->fn->version),
         .outcome = mp_slice_str(mp_dead_name(MP_DEAD_TRIGGER)),
-        .error = MP_S("the function has no such trigger any more"),
+        .error = mp_slice_str(there ? NO_KEY : NO_TRIGGER),
         .attempt = row->attempt,
         .time_us = mp_wall_us(),
         .event = &row->event,
@@ -204,7 +362,9 @@ bool mp_host_on_alarm(void *arg, struct mp_alarm *a)
     };
     struct mp_invocation *inv;
 
+    /* Not before what came for the function earlier and waits on disk. */
     if (!slot || !slot->live || h->draining || h->paused ||
+        mp_queue_is_spilled(slot->queue) || !mp_list_empty(&slot->blocked) ||
         !mp_sched_has_room(slot, sizeof *inv + a->data.len))
         return false;
     event.has_key = slot->live->fn->state_key && a->key.len > 0;
@@ -238,6 +398,10 @@ int64_t mp_host_send(struct mp_host *h, struct mp_slice fn,
     if (slot && slot->live && !slot->live->fn->state_key &&
         event->type == MP_EVENT_SEND)
         own.has_key = false;
+    if (slot && slot->live && delay_us == 0)
+        mp_host_park_key(h, slot,
+                         slot->live->fn->has_state || own.has_key ? own.key
+                                                                  : own.topic);
     if (slot && slot->live && delay_us == 0 && !h->draining &&
         !mp_queue_is_spilled(f) && mp_sched_has_room(slot, bytes))
         inv = invocation_of(h, slot, &own, NULL);
@@ -274,9 +438,11 @@ int64_t mp_host_enqueue(struct mp_host *h, struct mp_slice fn,
                         const struct mp_event *event, const char *reason,
                         int64_t delay_us, struct mp_told *t, uint64_t *ticket)
 {
+    uint64_t bytes = sizeof(struct mp_invocation) + event->data.len;
+
     if (h->paused ||
-        !mp_queue_has_room(&h->queue, mp_queue_fn(&h->queue, fn),
-                           sizeof(struct mp_invocation) + event->data.len, 0))
+        !mp_commit_has_room(&h->commit, mp_commit_row_cost(bytes)) ||
+        !mp_queue_has_room(&h->queue, mp_queue_fn(&h->queue, fn), bytes, 0))
         return MP_EFULL;
     return mp_host_send(h, fn, event, reason, delay_us, 0, t, ticket);
 }

@@ -252,6 +252,7 @@ static void load_done(struct mp_read *r, int rc, const struct mp_why *why)
     if (h->trouble.text[0])
         mp_log(MP_INFO, "store", NULL, "the database is open again");
     h->trouble.text[0] = '\0';
+    h->store_full = false; /* is looked at anew, and said again */
     h->loaded = true;
     mp_commit_go(&h->commit);
     if (first)
@@ -343,6 +344,7 @@ static void on_failed(void *arg, const struct mp_why *why)
            "is taken until that is mended",
            why->text);
     h->loaded = false;
+    h->store_wants = 0;
     mp_reader_reopen(&h->reader);
     forget_all(h);
     h->abandoned = h->draining;

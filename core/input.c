@@ -5,16 +5,25 @@
 
 #include <stdlib.h>
 
+static size_t pair_bytes(const struct mp_pair *pairs, uint32_t n)
+{
+    size_t bytes = n * sizeof *pairs;
+
+    for (uint32_t i = 0; i < n; i++)
+        bytes += pairs[i].name.len + pairs[i].value.len;
+    return bytes;
+}
+
 static size_t bytes_of(const struct mp_input *in)
 {
-    size_t n = in->id.len + in->topic.len + in->data.len + in->source.len +
-               in->datacontenttype.len + in->traceparent.len +
-               in->response_topic.len + in->correlation.len + in->subject.len +
-               in->alarm.len;
-
-    for (uint32_t i = 0; i < in->n_properties; i++)
-        n += in->properties[i].name.len + in->properties[i].value.len;
-    return n;
+    return in->id.len + in->topic.len + in->data.len + in->source.len +
+           in->datacontenttype.len + in->traceparent.len +
+           in->response_topic.len + in->correlation.len + in->subject.len +
+           in->alarm.len + in->method.len + in->peer.len + in->identity.len +
+           in->exchange.len + pair_bytes(in->properties, in->n_properties) +
+           pair_bytes(in->query, in->n_query) +
+           pair_bytes(in->headers, in->n_headers) +
+           in->n_done * sizeof(uint64_t);
 }
 
 static void move(struct mp_slice *s, char **at)
@@ -26,20 +35,41 @@ static void move(struct mp_slice *s, char **at)
     *at += s->len;
 }
 
+/* Copies the array to *room, which goes on, and its texts to *at. */
+static struct mp_pair *move_pairs(const struct mp_pair *from, uint32_t n,
+                                  struct mp_pair **room, char **at)
+{
+    struct mp_pair *pairs = *room;
+
+    for (uint32_t i = 0; i < n; i++) {
+        pairs[i] = from[i];
+        move(&pairs[i].name, at);
+        move(&pairs[i].value, at);
+    }
+    *room += n;
+    return pairs;
+}
+
 struct mp_input *mp_input_new(const struct mp_input *from)
 {
-    size_t pairs = from->n_properties * sizeof(struct mp_pair);
-    size_t done = from->n_done * sizeof(uint64_t);
-    struct mp_input *in = mp_alloc(sizeof *in + pairs + done + bytes_of(from));
-    char *at = (char *)(in + 1) + pairs + done;
+    size_t bytes = bytes_of(from);
+    struct mp_input *in = mp_alloc(sizeof *in + bytes);
+    uint32_t n = from->n_properties + from->n_query + from->n_headers;
+    struct mp_pair *room = (struct mp_pair *)(in + 1);
+    uint64_t *done = (uint64_t *)(room + n);
+    char *at = (char *)(done + from->n_done);
 
     *in = *from;
     in->refs = 1;
     in->open = 0;
-    in->properties = (struct mp_pair *)(in + 1);
-    in->done = (uint64_t *)(in->properties + in->n_properties);
-    if (done)
-        memcpy((char *)(in + 1) + pairs, from->done, done);
+    in->bytes = bytes;
+    in->properties =
+        move_pairs(from->properties, from->n_properties, &room, &at);
+    in->query = move_pairs(from->query, from->n_query, &room, &at);
+    in->headers = move_pairs(from->headers, from->n_headers, &room, &at);
+    in->done = done;
+    if (from->n_done)
+        memcpy(done, from->done, from->n_done * sizeof *done);
     move(&in->id, &at);
     move(&in->topic, &at);
     move(&in->data, &at);
@@ -50,11 +80,10 @@ struct mp_input *mp_input_new(const struct mp_input *from)
     move(&in->correlation, &at);
     move(&in->subject, &at);
     move(&in->alarm, &at);
-    for (uint32_t i = 0; i < from->n_properties; i++) {
-        in->properties[i] = from->properties[i];
-        move(&in->properties[i].name, &at);
-        move(&in->properties[i].value, &at);
-    }
+    move(&in->method, &at);
+    move(&in->peer, &at);
+    move(&in->identity, &at);
+    move(&in->exchange, &at);
     return in;
 }
 

@@ -39,7 +39,7 @@ void mp_invocation_event(const struct mp_invocation *inv,
         .datacontenttype = in->datacontenttype,
         .traceparent = in->traceparent,
         .alarm = in->alarm,
-        .topic = in->topic,
+        .topic = in->method.ptr ? mp_slice(NULL, 0) : in->topic,
         .qos = in->qos,
         .retained = in->retained,
         .has_expiry = in->has_expiry,
@@ -48,5 +48,16 @@ void mp_invocation_event(const struct mp_invocation *inv,
         .n_params = inv->n_params,
         .properties = in->properties,
         .n_properties = in->n_properties,
+        .missed = in->missed,
     };
+    if (!in->method.ptr)
+        return;
+    event->method = in->method;
+    event->path = in->topic;
+    event->peer = in->peer;
+    event->identity = in->identity;
+    event->query = in->query;
+    event->n_query = in->n_query;
+    event->headers = in->headers;
+    event->n_headers = in->n_headers;
 }

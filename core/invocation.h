@@ -40,6 +40,7 @@ struct mp_version {
     uint64_t loaded_in;  /* a bit for each process that has its image */
     struct mp_link link; /* in the pool */
     unsigned *counters;  /* trigger index -> index into slot->metrics */
+    bool broken; /* nothing of it can run: its events wait for another */
 };
 
 /* A function by its name: what stays when versions change. */
@@ -69,6 +70,9 @@ struct mp_slot {
     int64_t log_said_us; /* when lines were last said to be held back */
     uint64_t log_held;   /* lines held back since the last one */
     /* durable */
+    struct mp_link held;    /* QoS 1 inputs that only the broker has, in their
+                             * order */
+    struct mp_link blocked; /* of them: neither memory nor disk has room */
     struct mp_state_fn *state; /* of the host's states */
     struct mp_queue_fn *queue; /* of the host's queue */
     bool gone;                 /* its directory is no longer there */
@@ -97,12 +101,14 @@ struct mp_actor;
 struct mp_order_key;
 
 struct mp_invocation {
-    struct mp_link link;    /* ready, behind a key, in a process, or delayed */
+    struct mp_link link;    /* ready, behind a key, in a process, sending */
     struct mp_link holding; /* in the host's list while holds_ack */
+    struct mp_link held;    /* in the slot's list of that name */
     enum mp_stage stage;
     struct mp_slot *slot;
     struct mp_version *routed;  /* its trigger and params point into this */
     struct mp_version *version; /* what it runs on; NULL: not started */
+    struct mp_version *keyed; /* its key is by this one's rules; NULL: routed */
     const struct mp_trigger *trigger; /* of routed */
     unsigned counter;                 /* of slot->metrics.triggers */
     struct mp_input *input;
@@ -116,10 +122,12 @@ struct mp_invocation {
     bool refused;   /* SENDING: the broker refused one of its outputs */
     bool noted;     /* its input's record says that this function is done */
     bool behind;    /* QUEUED: another one has its order key */
+    bool in_line;   /* DELAYED: in careful.c's list; its slot counts it */
     bool suspect;   /* a worker died of it, maybe: runs alone */
     bool resumed;   /* RUNNING: again, after a wait */
     bool late;      /* WAITING: its time will be up before the wait */
     bool cold;      /* started with a LOAD */
+    bool cpu_over;  /* its late run used up limits.cpu, not limits.timeout */
     unsigned deaths;
     unsigned outputs_open;
     int64_t queued_us, started_us;
@@ -146,6 +154,7 @@ struct mp_invocation {
     uint32_t hops;                 /* sends without a delay behind it */
     struct mp_slice key;           /* actor key, when has_key */
     bool has_key;
+    char *new_key; /* its bytes, when a reload has changed it; else NULL */
     uint32_t n_params;
     struct mp_pair params[];
 };
@@ -154,19 +163,26 @@ struct mp_invocation {
 void mp_invocation_event(const struct mp_invocation *inv,
                          struct mp_event *event);
 
+/* The function as it was when its key was made. */
+static inline const struct mp_function *
+mp_invocation_rules(const struct mp_invocation *inv)
+{
+    return inv->keyed ? inv->keyed->fn : inv->routed->fn;
+}
+
 /* Its order key: the actor key, else the topic. */
 static inline struct mp_slice
 mp_invocation_okey(const struct mp_invocation *inv)
 {
-    if (inv->routed->fn->has_state || inv->has_key)
+    if (mp_invocation_rules(inv)->has_state || inv->has_key)
         return inv->key;
     return inv->input->topic;
 }
 
-/* What it is worth in a queue's bytes. */
+/* What it is worth in a queue's bytes: with all that its sender may fill. */
 static inline uint64_t mp_invocation_bytes(const struct mp_invocation *inv)
 {
-    return sizeof *inv + inv->input->topic.len + inv->input->data.len;
+    return sizeof *inv + inv->input->bytes;
 }
 
 #endif

@@ -127,6 +127,9 @@ MP_MUST int mp_parse_percent(struct mp_slice text, uint64_t *percent,
 MP_MUST int mp_parse_switch(struct mp_slice text, bool *on, struct mp_why *why);
 MP_MUST int mp_parse_number(struct mp_slice text, uint64_t *number,
                             struct mp_why *why);
+/* What a file holds without its last line's end; name is for the sentence. */
+MP_MUST int mp_secret_file(int dir, const char *path, struct mp_slice name,
+                           char **value, struct mp_why *why);
 /* The value of a secret, file:, credential: or env:, in a block of its own. */
 MP_MUST int mp_parse_secret(struct mp_slice text, char **value,
                             struct mp_why *why);

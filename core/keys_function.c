@@ -98,10 +98,9 @@ static const struct mp_key keys[] = {
      .help = "none, token NAME, hmac NAME HEADER or dtls",
      .example = "token HOOK", .later = ANSWERS},
     {"trigger", "format", MP_T_CHOICE,
-     .words = "auto json cbor! senml! text "
-              "bytes",
-     .def = "auto", .help = "what the payload is; auto: JSON if not said",
-     .example = "text", TR(format)},
+     .words = "auto json cbor senml text bytes", .def = "auto",
+     .help = "what the payload is; auto: JSON if not said", .example = "text",
+     TR(format)},
     {"trigger", "max_payload", MP_T_SIZE, .min = 1, .max = 1 << 20,
      .def = "64K", .help = "larger events are dropped and counted",
      .example = "256K", TR(max_payload)},

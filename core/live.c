@@ -240,6 +240,12 @@ static void put_store(struct mp_buf *b, const struct mp_host *h)
         (long long)(oldest_us ? (mp_host_now(h) - oldest_us) / MP_SECOND : 0),
         (unsigned long long)mp_metrics.flash,
         (unsigned long long)h->commit.used, h->loaded, mp_metrics.clock_ok);
+    for (unsigned i = 0; i < MP_OUTBOX_DROPS; i++)
+        if (h->outbox.dropped[i])
+            mp_buf_printf(b,
+                          "moonpool_outbox_dropped_total{reason=\"%s\"} %llu\n",
+                          mp_outbox_drop_name(i),
+                          (unsigned long long)h->outbox.dropped[i]);
     put_hist(b, "commit_seconds", "", "", &mp_metrics.commit);
 }
 

@@ -20,8 +20,11 @@
 #include "core/base/crash.h"
 #include "core/base/hash.h"
 #include "core/base/wire.h"
+#include "core/log.h"
 #include "core/outputs.h"
 
+/* How often drops are said at most. */
+#define SAY_EVERY_US (60 * MP_SECOND)
 enum { TOPIC_BUCKETS = 256 };
 
 struct mp_outbox_topic {
@@ -165,16 +168,61 @@ static void delete_row(struct mp_batch *b, int64_t id)
 
 /* Its row goes in the transaction in which the user records what became of
  * it. */
-void mp_outbox_give_up(struct mp_outbox *o, struct mp_outbox_item *item,
-                       unsigned reason, const char *why)
+static void refuse(struct mp_outbox *o, struct mp_outbox_item *item,
+                   unsigned reason, const char *why)
 {
     o->user.refused(o->user.arg, mp_slice(item->fn, item->fn_len), item->output,
                     reason, why);
-    delete_row(reason ? mp_commit_batch(o->commit)
-                      : mp_commit_batch_lazy(o->commit),
-               item->id);
-    o->dropped += !reason;
+    delete_row(mp_commit_batch(o->commit), item->id);
     remove_item(o, item);
+}
+
+/* ---- dropped ---- */
+
+static const struct {
+    const char *name, *text;
+    enum mp_level level;
+} drops[] = {
+    [MP_OUTBOX_AGED] = {"age", "older than [store] outbox_max_age", MP_WARN},
+    [MP_OUTBOX_EXPIRED] = {"expired", "their own expiry was over", MP_INFO},
+    [MP_OUTBOX_FULL] = {"full",
+                        "the outbox is full ([store] outbox_full = "
+                        "oldest)",
+                        MP_WARN},
+    [MP_OUTBOX_UNREADABLE] = {"unreadable", "their rows can't be read",
+                              MP_ERROR},
+};
+
+const char *mp_outbox_drop_name(enum mp_outbox_drop why)
+{
+    return drops[why].name;
+}
+
+void mp_outbox_drop(struct mp_outbox *o, struct mp_outbox_item *item,
+                    enum mp_outbox_drop why)
+{
+    delete_row(mp_commit_batch_lazy(o->commit), item->id);
+    o->dropped[why]++;
+    remove_item(o, item);
+}
+
+/* Thousands may go at once: a line a reason, and not each second. */
+static void say_dropped(struct mp_outbox *o)
+{
+    int64_t now = mp_now_us();
+
+    if (o->said_us && now - o->said_us < SAY_EVERY_US)
+        return;
+    for (unsigned i = 0; i < MP_OUTBOX_DROPS; i++) {
+        if (o->dropped[i] == o->said[i])
+            continue;
+        mp_log(drops[i].level, "store",
+               MP_FIELDS(
+                   MP_NUM("messages", (int64_t)(o->dropped[i] - o->said[i]))),
+               "messages of the outbox were dropped: %s", drops[i].text);
+        o->said[i] = o->dropped[i];
+        o->said_us = now;
+    }
 }
 
 /* ---- bounds ---- */
@@ -192,8 +240,7 @@ static void drop_oldest(struct mp_outbox *o)
         if (item->id == o->next_id - 1)
             break;
         if (!item->sent)
-            mp_outbox_give_up(o, item, 0,
-                              "the outbox is full; the oldest goes");
+            mp_outbox_drop(o, item, MP_OUTBOX_FULL);
     }
     o->busy = false;
 }
@@ -219,15 +266,18 @@ static int64_t age_s(const struct mp_outbox_item *item, int64_t now)
     return now > item->created_us ? (now - item->created_us) / MP_SECOND : 0;
 }
 
-/* Why it need not leave any more; NULL: it must. */
-static const char *stale(const struct mp_outbox *o,
-                         const struct mp_outbox_item *item, int64_t now)
+/* Need it not leave any more?  Then *why says so. */
+static bool is_stale(const struct mp_outbox *o,
+                     const struct mp_outbox_item *item, int64_t now,
+                     enum mp_outbox_drop *why)
 {
     if (item->output->has_expiry && age_s(item, now) >= item->expiry_s)
-        return "it has expired";
-    if (o->max_age_us && now - item->created_us > o->max_age_us)
-        return "it is older than outbox_max_age";
-    return NULL;
+        *why = MP_OUTBOX_EXPIRED;
+    else if (o->max_age_us && now - item->created_us > o->max_age_us)
+        *why = MP_OUTBOX_AGED;
+    else
+        return false;
+    return true;
 }
 
 void mp_outbox_tick(struct mp_outbox *o)
@@ -240,13 +290,14 @@ void mp_outbox_tick(struct mp_outbox *o)
     o->busy = true;
     while (at != &o->items) {
         struct mp_outbox_item *item = mp_of(at, struct mp_outbox_item, link);
-        const char *why = item->sent ? NULL : stale(o, item, now);
+        enum mp_outbox_drop why;
 
         at = at->next;
-        if (why)
-            mp_outbox_give_up(o, item, 0, why);
+        if (!item->sent && is_stale(o, item, now, &why))
+            mp_outbox_drop(o, item, why);
     }
     o->busy = false;
+    say_dropped(o);
     mp_outbox_pump(o);
 }
 
@@ -267,7 +318,7 @@ static void on_done(struct mp_output *output, unsigned reason, const char *why)
     }
     MP_CRASH_POINT("outbox.after_confirm");
     if (reason) {
-        mp_outbox_give_up(o, item, reason, why);
+        refuse(o, item, reason, why);
     } else {
         delete_row(mp_commit_batch_lazy(o->commit), item->id);
         remove_item(o, item);
@@ -323,7 +374,7 @@ static struct mp_outbox_item *may_go(struct mp_outbox *o)
 void mp_outbox_pump(struct mp_outbox *o)
 {
     struct mp_outbox_item *item;
-    const char *why;
+    enum mp_outbox_drop why;
     int64_t now;
 
     if (!o->going || o->closing || o->busy)
@@ -331,9 +382,8 @@ void mp_outbox_pump(struct mp_outbox *o)
     now = now_us(o);
     o->busy = true;
     while (o->n_sent < MP_OUTBOX_WINDOW && (item = may_go(o))) {
-        why = stale(o, item, now);
-        if (why) {
-            mp_outbox_give_up(o, item, 0, why);
+        if (is_stale(o, item, now, &why)) {
+            mp_outbox_drop(o, item, why);
         } else {
             o->next = item->link.next;
             let_go(o, item, now);
@@ -365,6 +415,7 @@ static uint64_t record(struct mp_outbox *o, const struct mp_output *output,
     MP_ASSERT(!o->message.full);
     message = mp_buf_bytes(&o->message);
     bytes = mp_outbox_row_bytes(fn, output->topic, message);
+    mp_commit_grow(o->commit, mp_commit_row_cost(bytes));
     mp_batch_share(b, flash);
     mp_batch_op(b, MP_SQL_OUTBOX_PUT);
     mp_batch_int(b, o->next_id++);

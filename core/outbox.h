@@ -19,7 +19,9 @@
  *          a reset or fini are freed when it calls done.
  * Errors   [store] outbox bytes and outbox_max_age: with outbox_full = wait
  *          is_full says that no more input may be taken (what is given is
- *          still taken: it was promised); with oldest, the oldest go, counted.
+ *          still taken: it was promised); with oldest, the oldest go.  What is
+ *          dropped is counted by reason, said at most once a minute, and
+ *          nothing is kept of it: flash is for what the broker refused.
  */
 #ifndef MP_OUTBOX_H
 #define MP_OUTBOX_H
@@ -38,15 +40,21 @@ enum {
     MP_OUTBOX_WINDOW = 64,
 };
 
+/* Why one need not leave any more. */
+enum mp_outbox_drop {
+    MP_OUTBOX_AGED,    /* older than outbox_max_age */
+    MP_OUTBOX_EXPIRED, /* its own expiry is over */
+    MP_OUTBOX_FULL,    /* the oldest of a full one */
+    MP_OUTBOX_UNREADABLE,
+    MP_OUTBOX_DROPS
+};
+const char *mp_outbox_drop_name(enum mp_outbox_drop why);
+
 struct mp_outbox_user {
     /* Hand it to the transport; it calls done. */
     void (*publish)(void *arg, struct mp_output *o);
-    /*
-     * The broker refused it (reason >= 0x80), or it was dropped (reason 0:
-     * too old, expired, or the oldest of a full outbox; why says which): fn
-     * may be empty.  What is recorded in here goes with the same transaction
-     * as its end.  Called with reason 0 maybe from inside mp_outbox_add.
-     */
+    /* The broker refused it (reason >= 0x80; why says so): fn may be empty.
+     * What is recorded in here goes with the same transaction as its end. */
     void (*refused)(void *arg, struct mp_slice fn, const struct mp_output *o,
                     unsigned reason, const char *why);
     /* It became full, or has room again. */
@@ -69,13 +77,13 @@ struct mp_outbox {
     struct mp_link items; /* in memory, by id */
     struct mp_link *next; /* the first that has not left; &items: none */
     unsigned n_items, n_sent;
-    uint64_t memory;          /* bytes of items */
-    struct mp_link *topics;   /* hash table of topics held by items */
-    size_t n_topics;          /* its buckets */
-    int64_t next_id, read_to; /* rows up to read_to were looked at */
-    uint64_t messages, bytes; /* in all */
-    uint64_t on_disk;         /* of messages: not in memory */
-    uint64_t dropped;         /* by age, expiry or as the oldest */
+    uint64_t memory;                   /* bytes of items */
+    struct mp_link *topics;            /* hash table of topics held by items */
+    size_t n_topics;                   /* its buckets */
+    int64_t next_id, read_to;          /* rows up to read_to were looked at */
+    uint64_t messages, bytes;          /* in all */
+    uint64_t on_disk;                  /* of messages: not in memory */
+    uint64_t dropped[MP_OUTBOX_DROPS]; /* since the start */
     bool is_full, closing;
     int64_t oldest_us; /* timeline: when the first was added; 0: none */
     /* outbox.c's own */
@@ -86,7 +94,9 @@ struct mp_outbox {
     struct mp_outbox_page *page;    /* with the reader */
     int64_t *skip; /* ids past read_to that are or were in memory */
     size_t n_skip;
-    struct mp_buf message; /* being made */
+    struct mp_buf message;          /* being made */
+    uint64_t said[MP_OUTBOX_DROPS]; /* of dropped: what was said */
+    int64_t said_us;                /* monotonic; 0: never */
 };
 
 void mp_outbox_init(struct mp_outbox *o, uv_loop_t *loop,
@@ -103,7 +113,7 @@ void mp_outbox_reset(struct mp_outbox *o);
 void mp_outbox_go(struct mp_outbox *o);
 /* The transport is closing: calls to done mean nothing from now on. */
 void mp_outbox_closing(struct mp_outbox *o);
-/* Now and then (1 s): age. */
+/* Now and then (1 s): age; says what was dropped. */
 void mp_outbox_tick(struct mp_outbox *o);
 
 /* Takes the output.  Returns the ticket. */

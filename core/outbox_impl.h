@@ -42,10 +42,9 @@ struct mp_outbox_item *mp_outbox_take(struct mp_outbox *o,
                                       struct mp_output *output,
                                       struct mp_slice fn, int64_t id,
                                       int64_t created_us);
-/* Tell that it ends, and delete its row in the transaction in which the user
- * records what became of it. */
-void mp_outbox_give_up(struct mp_outbox *o, struct mp_outbox_item *item,
-                       unsigned reason, const char *why);
+/* It need not leave any more: counted, and its row goes. */
+void mp_outbox_drop(struct mp_outbox *o, struct mp_outbox_item *item,
+                    enum mp_outbox_drop why);
 void mp_outbox_set_oldest(struct mp_outbox *o);
 /* Send as many as the window has room for.  done may come from inside. */
 void mp_outbox_pump(struct mp_outbox *o);

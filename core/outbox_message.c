@@ -97,7 +97,7 @@ struct mp_output *mp_outbox_unpack(struct mp_slice bytes)
 }
 
 /* A row that can't be read (a newer moonpool wrote it): there is nothing to
- * send, but it must be told and go. */
+ * send, but it must be counted and go. */
 struct mp_output *mp_outbox_unreadable(struct mp_slice topic)
 {
     struct mp_output *m = mp_zalloc(sizeof *m + topic.len);

@@ -94,7 +94,7 @@ static void take_row(struct mp_outbox *o, struct mp_reader *r)
     o->memory += item->bytes;
     o->on_disk--;
     if (!output)
-        mp_outbox_give_up(o, item, 0, "its row can't be read");
+        mp_outbox_drop(o, item, MP_OUTBOX_UNREADABLE);
 }
 
 /* Rows that were counted are not there: somebody else took them away. */

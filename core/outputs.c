@@ -97,7 +97,9 @@ int mp_outputs_check(const struct mp_function *fn, struct mp_slice prefix,
         outputs++;
         bytes += effect.data.len;
     }
-    return r.at == r.end && outputs <= fn->outputs && bytes <= fn->output_bytes
+    return r.at == r.end && outputs <= fn->outputs &&
+                   bytes <= fn->output_bytes &&
+                   out->result.len <= fn->output_bytes
                ? 0
                : MP_EPARSE;
 }
@@ -147,8 +149,7 @@ struct mp_output *mp_output_new(const struct mp_effect *effect,
     copy(&o->id, id, &at);
     if (trace.ptr)
         copy(&o->traceparent, trace, &at);
-    if (effect->format == MP_FORMAT_JSON)
-        o->content_type = MP_S("application/json");
+    o->content_type = mp_format_type(effect->format);
     for (uint32_t i = 0; i < effect->n_properties; i++) {
         copy(&properties[i].name, effect->properties[i].name, &at);
         copy(&properties[i].value, effect->properties[i].value, &at);

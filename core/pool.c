@@ -32,6 +32,7 @@ void mp_process_spawn(struct mp_process *p)
         mp_log(MP_ERROR, "pool", NULL, "%s; trying again each second",
                why.text);
     pool->no_start_said = true;
+    mp_pool_retry_soon(pool);
 }
 
 static struct mp_process *process_new(struct mp_pool *pool,

@@ -42,6 +42,17 @@ static struct mp_allowance allowance(struct mp_process *p, uint64_t run)
     return (struct mp_allowance){MP_SECOND, MP_SECOND, 0};
 }
 
+/* Which limit it was, for who reads of it: the worker only knows that it was
+ * told to stop. */
+static void note_limit(struct mp_process *p, uint64_t run,
+                       const struct mp_allowance *allowed)
+{
+    struct mp_invocation *inv = running_now(p, run);
+
+    if (inv)
+        inv->cpu_over = p->worker.marked_cpu >= allowed->cpu_us;
+}
+
 /* Take back all that was handed over after the run that is on. */
 static void recall(struct mp_process *p, uint64_t run)
 {
@@ -98,7 +109,8 @@ static void watch_process(struct mp_process *p, int64_t now_us)
 
     if (run)
         allowed = allowance(p, run);
-    mp_worker_watch(&p->worker, now_us, &allowed);
+    if (mp_worker_watch(&p->worker, now_us, &allowed) == MP_WATCH_MARKED)
+        note_limit(p, run, &allowed);
     if (run && generation == p->watched && !p->stuck && p->n_inflight > 1) {
         p->stuck = true;
         mp_worker_nudge(&p->worker);

@@ -195,9 +195,12 @@ void mp_process_flush(struct mp_process *p)
 
 int mp_process_start(struct mp_process *p, uv_loop_t *loop, struct mp_why *why)
 {
-    int rc = mp_worker_spawn(&p->worker, mp_worker_program(), why);
-    int size = 1 << 20;
+    int size = 1 << 20, rc;
 
+    /* What it is told before it can be started waits in there. */
+    p->in.max = MP_FRAME_MAX + 2 * READ_SIZE;
+    p->out.max = OUT_MAX;
+    rc = mp_worker_spawn(&p->worker, mp_worker_program(), why);
     if (rc)
         return rc;
     setsockopt(p->worker.fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
@@ -205,8 +208,6 @@ int mp_process_start(struct mp_process *p, uv_loop_t *loop, struct mp_why *why)
     p->recalled = 0;
     p->heard_us = mp_now_us();
     p->watched = 0;
-    p->in.max = MP_FRAME_MAX + 2 * READ_SIZE;
-    p->out.max = OUT_MAX;
     p->poll = mp_zalloc(sizeof *p->poll);
     p->poll->data = p;
     uv_poll_init(loop, p->poll, p->worker.fd);

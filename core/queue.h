@@ -6,15 +6,19 @@
  * sealed, so one that ends before that never touches the disk.  What finds
  * no room in its function's queue in memory is spilled: on disk only, and
  * everything that comes later goes behind it, until it has been read back
- * (refill), in order, by pages.  A send with a delay waits in a heap (its id
- * and time) and is read when it is due, behind what was spilled before.
+ * (refill), in order, by pages.  The last that were spilled are in memory as
+ * well and need no reading, so a function leaves the disk as soon as its queue
+ * has room for what waits, also while inputs keep coming.  (One whose backlog
+ * stays longer than that is run from the disk for as long.)  A send with a
+ * delay waits in a heap (its id and time) and is read when it is due, behind
+ * what was spilled before.
  *
  *     keep ──► unsaved ──seal──► saved ──forget──► deleted
  *                 └── forget: nothing is written
  *
  * Process  host only.   Thread  loop thread; mp_queue_load in the reader's.
  * Memory   a record a function; 16 bytes a row, wherever its event is; 64
- *          more a delayed send.
+ *          more a delayed send; of the last spilled, 256 KB a function.
  * Errors   bounds: limits.park_bytes a function, [store] queue in all;
  *          has_room says so before.
  */
@@ -31,16 +35,22 @@ struct mp_row {
     int64_t id;
     struct mp_slice fn, okey;
     bool has_okey;
-    int64_t due_us; /* on the timeline; 0: at once */
+    int64_t due_us;      /* on the timeline; 0: at once */
+    int64_t received_us; /* on the timeline, when its event came; 0: unknown */
     uint32_t attempt;
     struct mp_slice reason; /* "send", or mp_parked_name */
     uint32_t hops;          /* as of struct mp_invocation */
-    struct mp_event event;  /* its attempt is the row's */
-    struct mp_slice response_topic, correlation; /* ptr NULL: none */
+    struct mp_event event;  /* its attempt is the row's, its expiry the
+                             * whole one */
+    /* As of struct mp_input; ptr NULL: none. */
+    struct mp_slice response_topic, correlation, exchange;
+    int64_t exchange_us;
 };
 
 /* The constant text of a row's reason. */
 const char *mp_row_reason(struct mp_slice reason);
+/* Did a person ask for it again?  Then it never expires. */
+bool mp_row_is_replay(struct mp_slice reason);
 
 struct mp_queue_entry; /* a row: its id, bytes, and where its event is */
 struct mp_queue_page;  /* rows that are being read */
@@ -62,6 +72,9 @@ struct mp_queue_fn {
     size_t first, at;               /* none live, none spilled before these */
     struct mp_link ripe;            /* delayed sends that are due */
     struct mp_queue_page *page;     /* NULL: nothing is being read */
+    struct mp_link recent;          /* the last that were spilled */
+    unsigned n_recent;
+    size_t recent_bytes;
     struct mp_commit_wait wait;
     bool waiting;
     uint64_t ticket;    /* of the last row that was recorded on disk only */
@@ -94,9 +107,12 @@ struct mp_queue {
     struct mp_due later;    /* sends with a delay */
     uv_timer_t timer;
     bool again;            /* reading failed: to be tried again */
+    bool soon;             /* there is room for what needs no reading */
     struct mp_buf scratch; /* bytes of the event that is being recorded */
     int64_t next_id;
     uint64_t rows, bytes, max_bytes; /* max: [store] queue */
+    unsigned strange; /* rows with no id of ours, left out at loading; 0: none,
+                       * or it is said */
 };
 
 void mp_queue_init(struct mp_queue *q, uv_loop_t *loop,
@@ -115,12 +131,22 @@ struct mp_queue_fn *mp_queue_fn(struct mp_queue *q, struct mp_slice name);
 void mp_queue_bind(struct mp_queue *q, struct mp_slot *slot);
 void mp_queue_unbind(struct mp_queue *q, struct mp_slot *slot);
 
-/* park_bytes: of the function; 0: only [store] queue counts (sends). */
+/*
+ * Inputs may fill three quarters of [store] queue, up to park_bytes of their
+ * function; sends (park_bytes 0) all of it, so that what waits and sends can
+ * always be done.  A function that has little on disk may add to it however
+ * much others have there: one that parks all it can costs no other an input.
+ */
+enum { MP_QUEUE_SHARE = 16 }; /* little: up to this part of [store] queue */
 bool mp_queue_has_room(const struct mp_queue *q, const struct mp_queue_fn *f,
                        uint64_t bytes, uint64_t park_bytes);
 
+/* What the row of an invocation counts for. */
+uint64_t mp_queue_bytes(struct mp_queue *q, const struct mp_invocation *inv);
+
 /* Keep an invocation that is in memory: it has a row from now on, written at
- * the seal; again: with another attempt, due or reason.  Returns the ticket. */
+ * the seal; again: with another attempt, due or reason (a replay stays one).
+ * Returns the ticket. */
 uint64_t mp_queue_keep(struct mp_queue *q, struct mp_invocation *inv,
                        const char *reason, int64_t due_us);
 /* It has ended: its row goes with the gathering transaction.  0: nothing was
@@ -137,13 +163,30 @@ uint64_t mp_queue_spill(struct mp_queue *q, struct mp_queue_fn *f,
                         const struct mp_event *event,
                         const struct mp_slice *okey, const char *reason,
                         int64_t due_us, uint32_t hops, int64_t *id);
+/* As that, without a delay, for an invocation that has no row yet: all that
+ * its input has comes back with it, whom to answer too.  It is the caller's
+ * to end. */
+uint64_t mp_queue_spill_invocation(struct mp_queue *q,
+                                   const struct mp_invocation *inv,
+                                   const char *reason);
 /* Must what comes now go behind what is on disk only? */
 static inline bool mp_queue_is_spilled(const struct mp_queue_fn *f)
 {
     return f->spilled > 0;
 }
-/* There may be room again in memory for this function. */
+/*
+ * Does something of it only wait for room in memory?  The user then says when
+ * there may be some (refill): when runs begin and end, and when it would take
+ * none at all and does again (refill_all).  Nobody else asks.
+ */
+static inline bool mp_queue_wants_room(const struct mp_queue_fn *f)
+{
+    return f->spilled > 0 || !mp_list_empty(&f->ripe);
+}
+/* Is that a delayed send that has come due, and no other is before it? */
+bool mp_queue_is_ripe(struct mp_queue_fn *f);
 void mp_queue_refill(struct mp_queue *q, struct mp_queue_fn *f);
+void mp_queue_refill_all(struct mp_queue *q);
 
 /* In found(): nothing can be made of that row; it goes with the gathering
  * transaction. */
@@ -154,9 +197,15 @@ void mp_queue_gone(struct mp_queue *q, struct mp_queue_fn *f, int64_t id);
 bool mp_queue_drop(struct mp_queue *q, int64_t id);
 unsigned mp_queue_drop_all(struct mp_queue *q, struct mp_queue_fn *f);
 
-/* The row that MP_SQL_QUEUE_LIST stands on; pairs of 2 * MP_PAIRS_MAX.
+/* The row that MP_SQL_QUEUE_LIST stands on; pairs of MP_EVENT_PAIRS.
  * MP_EPARSE: its event can't be read. */
 MP_MUST int mp_row_read(struct mp_query *query, struct mp_row *row,
                         struct mp_pair *pairs);
+/* What a row counts for quotas. */
+uint64_t mp_row_bytes(const struct mp_row *row);
+/* The row, of the function that it names, as MP_SQL_QUEUE_PUT; bytes: as
+ * mp_row_bytes.  scratch: emptied, then has the event as it is kept. */
+void mp_row_put(struct mp_batch *b, const struct mp_row *row, uint64_t bytes,
+                struct mp_buf *scratch);
 
 #endif

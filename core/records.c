@@ -15,6 +15,7 @@
 
 #include "core/base/hash.h"
 #include "core/base/wire.h"
+#include "core/log.h"
 
 enum {
     ENTRY_BYTES = 4 + 8 + 8,
@@ -52,6 +53,7 @@ void mp_records_reset(struct mp_records *r)
             row_end(r, &r->rows[i]);
     r->n_rows = r->gone = r->sealed = 0;
     r->next_id = 1;
+    r->malformed = 0;
 }
 
 void mp_records_fini(struct mp_records *r)
@@ -211,23 +213,30 @@ void mp_records_seal(struct mp_records *r, struct mp_batch *batch)
 
 /* ---- after a restart ---- */
 
-static int load_row(struct mp_records *r, struct mp_query *q,
-                    struct mp_why *why)
+static bool is_whole(struct mp_slice entries)
+{
+    return entries.len && entries.len % ENTRY_BYTES == 0 &&
+           entries.len <= ROW_BYTES_MAX;
+}
+
+static void load_row(struct mp_records *r, struct mp_query *q)
 {
     int64_t id = mp_column_int(q, 0);
     struct mp_slice entries = mp_column_bytes(q, 2);
+    bool in_place = id >= r->next_id && id < INT64_MAX;
     struct mp_record_row *row;
 
-    if (!entries.len || entries.len % ENTRY_BYTES ||
-        entries.len > ROW_BYTES_MAX || id < r->next_id)
-        return mp_why_set(why, MP_EPARSE, "records: row %lld is malformed",
-                          (long long)id);
+    if (in_place)
+        r->next_id = id + 1; /* never used again, whatever it holds */
+    if (!in_place || !is_whole(entries)) {
+        if (r->malformed++ == 0)
+            r->first_malformed = id;
+        return;
+    }
     row = row_add(r, id, mp_column_bytes(q, 1));
     mp_buf_slice(&row->entries, entries);
     row->left = (uint32_t)(entries.len / ENTRY_BYTES);
     r->sealed = r->n_rows;
-    r->next_id = id + 1;
-    return 0;
 }
 
 int mp_records_load(struct mp_records *r, struct mp_db *db, struct mp_why *why)
@@ -236,13 +245,21 @@ int mp_records_load(struct mp_records *r, struct mp_db *db, struct mp_why *why)
     int rc;
 
     mp_records_reset(r);
-    while ((rc = mp_query_step(q, why)) == 1) {
-        rc = load_row(r, q, why);
-        if (rc)
-            break;
-    }
+    while ((rc = mp_query_step(q, why)) == 1)
+        load_row(r, q);
     mp_query_end(q);
     return rc;
+}
+
+/* Here, as logging is the loop's. */
+static void say_malformed(struct mp_records *r)
+{
+    if (r->malformed)
+        mp_log(MP_ERROR, "store", NULL,
+               "table records: %u malformed (the first has id %lld), left out; "
+               "their inputs run again if the broker sends them again",
+               r->malformed, (long long)r->first_malformed);
+    r->malformed = 0;
 }
 
 static uint64_t u64_at(const char *bytes)
@@ -258,6 +275,7 @@ void mp_records_take(struct mp_records *r, const char *lane,
                                   uint64_t function, int64_t row),
                      void *arg)
 {
+    say_malformed(r);
     /* `each` may let entries go: a row may end, none is moved. */
     for (size_t i = 0; i < r->sealed; i++) {
         struct mp_buf entries = r->rows[i].entries;

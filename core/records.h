@@ -13,6 +13,9 @@
  *
  *   entry: sequence (u32), hash (u64), function (u64: mp_record_function)
  *
+ * A row that can't be read (the disk, a person) is left out and said, and its
+ * inputs, should they be sent again, run again.  It goes with its session.
+ *
  * Process  host only.   Thread  loop thread; mp_records_load in the reader's.
  * Memory   a record a row; entries are kept until their transaction leaves,
  *          and after loading until their lane has taken them.
@@ -30,6 +33,8 @@ struct mp_records {
     size_t n_rows, cap, gone;
     size_t sealed; /* rows before this one are on their way, or on disk */
     int64_t next_id;
+    unsigned malformed; /* rows left out at loading; 0: none, or it is said */
+    int64_t first_malformed;
 };
 
 void mp_records_init(struct mp_records *r, struct mp_commit *commit);

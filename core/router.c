@@ -12,8 +12,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/base/clock.h"
 #include "core/base/hash.h"
+#include "core/log.h"
 #include "core/pool.h"
+
+/* How often messages that are for nobody are told of. */
+#define SAY_EVERY_US (60 * MP_SECOND)
 
 /* Stable by content, so that a resumed session's subscriptions still fit:
  * 1 to 268,435,455 (MQTT 5, 3.8.2.1.2). */
@@ -134,6 +139,43 @@ void mp_router_fini(struct mp_router *r, struct mp_pool *pool)
     *r = (struct mp_router){0};
 }
 
+/* Is it for a function of its lane, be it by another copy? */
+static bool is_known(const struct mp_router *r, const struct mp_input *in)
+{
+    struct mp_pair params[MP_PAIRS_MAX];
+    uint32_t n_params;
+
+    for (unsigned i = 0; i < r->n_entries; i++)
+        if (r->entries[i].lane == in->lane &&
+            mp_pattern_match(r->entries[i].pattern, in->topic, params,
+                             &n_params))
+            return true;
+    return false;
+}
+
+/* The broker kept it for us, and nobody wants it. */
+static void say_unmatched(const struct mp_input *in)
+{
+    static struct {
+        int64_t said_us; /* 0: never */
+        uint64_t n;      /* since then */
+    } told;
+    int64_t now_us = mp_now_us();
+
+    told.n++;
+    if (told.said_us && now_us - told.said_us < SAY_EVERY_US)
+        return;
+    mp_log(MP_WARN, "router",
+           MP_FIELDS(MP_NUM("messages", (int64_t)told.n),
+                     MP_TEXT("topic", in->topic)),
+           "messages that no function is for were acknowledged: the broker's "
+           "session has subscriptions that this host did not make or no "
+           "longer has; if another host uses the same [mqtt] client_id, give "
+           "each its own");
+    told.said_us = now_us;
+    told.n = 0;
+}
+
 static bool brought_by(const struct mp_input *in, uint32_t route)
 {
     for (uint32_t i = 0; i < in->n_routes; i++)
@@ -164,5 +206,7 @@ mp_router_match(const struct mp_router *r, const struct mp_input *in,
         while (i + 1 < r->n_entries && r->entries[i + 1].version == e->version)
             i++; /* the first that matches decides */
     }
+    if (!taken && in->qos > 0 && !is_known(r, in))
+        say_unmatched(in);
     return taken;
 }

@@ -35,7 +35,8 @@ void mp_router_build(struct mp_router *r, struct mp_link *slots);
 void mp_router_fini(struct mp_router *r, struct mp_pool *pool);
 
 /*
- * Call take for each function that the input is for.  Returns how many.
+ * Call take for each function that the input is for.  Returns how many.  A
+ * QoS 1 message that is for none is told of, at most once a minute.
  */
 unsigned
 mp_router_match(const struct mp_router *r, const struct mp_input *in,

@@ -76,7 +76,8 @@ static struct mp_order_key *key_take(struct mp_slot *slot, struct mp_slice text,
     k->slot = slot;
     k->hash = hash;
     k->len = (uint32_t)text.len;
-    memcpy(k->text, text.ptr, text.len);
+    if (text.len)
+        memcpy(k->text, text.ptr, text.len);
     mp_list_init(&k->behind);
     keys.used++;
     *fresh = true;
@@ -109,6 +110,8 @@ void mp_slot_init(struct mp_slot *slot, const char *name)
     mp_list_init(&slot->link);
     mp_list_init(&slot->ring);
     mp_list_init(&slot->ready);
+    mp_list_init(&slot->held);
+    mp_list_init(&slot->blocked);
 }
 
 bool mp_sched_has_room(const struct mp_slot *slot, uint64_t bytes)
@@ -146,7 +149,7 @@ void mp_sched_add(struct mp_sched *s, struct mp_invocation *inv)
     bool fresh = true;
 
     count_in(s, inv);
-    if (inv->routed->fn->order != MP_ORDER_NONE)
+    if (mp_invocation_rules(inv)->order != MP_ORDER_NONE)
         inv->order = key_take(slot, mp_invocation_okey(inv), &fresh);
     inv->behind = !fresh;
     if (inv->behind) {

@@ -145,6 +145,13 @@ static const char *const texts[MP_SQLS] = {
         " FROM dead d JOIN dead_group g ON g.id = d.grp"
         " WHERE (?1 IS NULL OR g.fn = ?1) AND d.id > ?2 ORDER BY d.id LIMIT ?3",
     [MP_SQL_DEAD_INDEX] = "SELECT id, grp, bytes FROM dead ORDER BY id",
+    /* The highest id, by the name core/dead.c reads it by. */
+    [MP_SQL_DEAD_KEEP_ID] =
+        "INSERT INTO kept (name, value)"
+        " SELECT 'dead_id', CAST(CAST(MAX(id) AS TEXT) AS BLOB) FROM dead"
+        " HAVING MAX(id) > IFNULL((SELECT CAST(CAST(value AS TEXT) AS INTEGER)"
+        " FROM kept WHERE name = 'dead_id'), 0)"
+        " ON CONFLICT DO UPDATE SET value = excluded.value",
     [MP_SQL_DEAD_GROUP_PUT] =
         "INSERT OR REPLACE INTO dead_group"
         " (id, fn, version, site, outcome, count, first, last)"

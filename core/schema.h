@@ -64,6 +64,7 @@ enum mp_sql {
                                *     attempt, outcome, error, traceback,
                                *     event, fn, version, site, count */
     MP_SQL_DEAD_INDEX,        /* () -> id, grp, bytes; by id */
+    MP_SQL_DEAD_KEEP_ID,      /* (): before letters go, where no host runs */
     MP_SQL_DEAD_GROUP_PUT,    /* (id, fn, version, site, outcome, count,
                                *     first, last) */
     MP_SQL_DEAD_GROUP_DELETE, /* (id) */

@@ -74,6 +74,7 @@ void mp_seen_reset(struct mp_seen *s)
     s->unused = 0;
     s->at = &s->rows;
     s->next_id = 1;
+    s->malformed = 0;
 }
 
 void mp_seen_fini(struct mp_seen *s)
@@ -260,19 +261,27 @@ void mp_seen_seal(struct mp_seen *s, struct mp_batch *batch)
     mp_buf_fini(&bytes);
 }
 
-static int load_row(struct mp_seen *s, struct mp_query *q, struct mp_why *why)
+static bool is_whole(struct mp_slice bytes)
+{
+    return bytes.len && bytes.len % HASH_BYTES == 0 &&
+           bytes.len <= ROW_BYTES_MAX;
+}
+
+/* A malformed one is a row without ids: it goes as the others do. */
+static void load_row(struct mp_seen *s, struct mp_query *q)
 {
     int64_t id = mp_column_int(q, 0);
     struct mp_slice bytes = mp_column_bytes(q, 2);
-    struct seen_row *row;
+    struct seen_row *row = row_new(s, id, mp_column_int(q, 1));
 
-    if (!bytes.len || bytes.len % HASH_BYTES || bytes.len > ROW_BYTES_MAX ||
-        id < s->next_id)
-        return mp_why_set(why, MP_EPARSE, "seen: row %lld is malformed",
-                          (long long)id);
-    row = row_new(s, id, mp_column_int(q, 1));
     row->sealed = true;
-    s->next_id = id + 1;
+    if (id >= s->next_id && id < INT64_MAX)
+        s->next_id = id + 1;
+    if (!is_whole(bytes)) {
+        if (s->malformed++ == 0)
+            s->first_malformed = id;
+        return;
+    }
     for (size_t at = 0; at < bytes.len; at += HASH_BYTES) {
         struct mp_hash hash;
 
@@ -280,7 +289,6 @@ static int load_row(struct mp_seen *s, struct mp_query *q, struct mp_why *why)
         memcpy(&hash.hi, bytes.ptr + at + 8, 8);
         put(s, row, hash);
     }
-    return 0;
 }
 
 int mp_seen_load(struct mp_seen *s, struct mp_db *db, struct mp_why *why)
@@ -289,13 +297,21 @@ int mp_seen_load(struct mp_seen *s, struct mp_db *db, struct mp_why *why)
     int rc;
 
     mp_seen_reset(s);
-    while ((rc = mp_query_step(q, why)) == 1) {
-        rc = load_row(s, q, why);
-        if (rc)
-            break;
-    }
+    while ((rc = mp_query_step(q, why)) == 1)
+        load_row(s, q);
     mp_query_end(q);
     return rc;
+}
+
+/* Not when it is loaded: logging is the loop's. */
+static void say_malformed(struct mp_seen *s)
+{
+    if (s->malformed)
+        mp_log(MP_ERROR, "store", NULL,
+               "table seen: %u malformed (the first has id %lld), left out; "
+               "what their senders repeat runs again",
+               s->malformed, (long long)s->first_malformed);
+    s->malformed = 0;
 }
 
 /* ---- what the host asks ---- */
@@ -364,6 +380,7 @@ void mp_seen_tick(struct mp_seen *s)
     int64_t now = now_of(s);
     unsigned removed = 0;
 
+    say_malformed(s);
     for (; removed < REMOVALS && !mp_list_empty(&s->rows); removed++) {
         if (!is_over(row_of(s->rows.next), now))
             break;

@@ -4,7 +4,8 @@
  * A set of 128-bit hashes of (function, trigger, id), each with the time
  * until which it counts.  A repeat is told by its id alone, also after the
  * broker has forgotten everything.  Ids of one transaction are one packed
- * row; rows whose time is over are deleted lazily.
+ * row; rows whose time is over are deleted lazily.  A row that can't be read
+ * (the disk, a person) is said, and knows no ids until its time is over.
  *
  * Process  host only.   Thread  loop thread; mp_seen_load in the reader's.
  * Memory   40 bytes an id, at most MP_SEEN_MAX; the oldest go then, and that
@@ -30,7 +31,9 @@ struct mp_seen {
     struct mp_link rows; /* oldest first */
     struct mp_link *at;  /* row to look at next; the head: from the start */
     int64_t next_id;
-    int64_t said_us; /* when forgetting early was last said; 0: never */
+    int64_t said_us;    /* when forgetting early was last said; 0: never */
+    unsigned malformed; /* rows without ids at loading; 0: none, or said */
+    int64_t first_malformed;
 };
 
 void mp_seen_init(struct mp_seen *s, struct mp_commit *commit,

@@ -4,8 +4,7 @@
  */
 #include "core/show.h"
 
-#include <math.h>
-
+#include "core/actor.h"
 #include "core/base/clock.h"
 #include "core/base/json.h"
 #include "core/base/text.h"
@@ -118,28 +117,6 @@ static void list_end_id(struct list *l, int64_t last)
 
 /* ---- state ---- */
 
-/* Columns kind, value, expires. */
-static struct mp_entry entry_of(struct mp_query *q, int first)
-{
-    struct mp_slice kind = mp_column_bytes(q, first);
-    struct mp_entry e = {.expires_us = mp_column_int(q, first + 2)};
-
-    for (int k = 0; k < MP_VALUE_KINDS; k++) {
-        if (mp_slice_is(kind, mp_value_kind_name((enum mp_value_kind)k)))
-            e.value.kind = (enum mp_value_kind)k;
-    }
-    if (e.value.kind == MP_VALUE_STRING || e.value.kind == MP_VALUE_TABLE)
-        e.value.text = mp_column_bytes(q, first + 1);
-    else if (e.value.kind == MP_VALUE_FLOAT)
-        /* SQLite has no NaN: it is kept as NULL */
-        e.value.number = mp_column_is_null(q, first + 1)
-                             ? NAN
-                             : mp_column_real(q, first + 1);
-    else
-        e.value.integer = mp_column_int(q, first + 1);
-    return e;
-}
-
 static bool is_over(const struct mp_entry *e, int64_t now_us)
 {
     return e->expires_us && e->expires_us <= now_us;
@@ -184,7 +161,7 @@ static int show_value(struct mp_db *db, const struct mp_request *r,
     mp_query_text(q, r->value);
     rc = mp_query_step(q, why);
     if (rc == 1) {
-        e = entry_of(q, 0);
+        e = mp_state_row_get(q, 0);
         e.name = r->value;
         if (is_over(&e, now_us)) {
             rc = 0;
@@ -221,7 +198,7 @@ static int show_values(struct mp_db *db, const struct mp_request *r,
     mp_query_text(q, r->prefix);
     mp_query_int(q, -1); /* all: those that are over don't count */
     while ((rc = mp_query_step(q, why)) == 1) {
-        struct mp_entry e = entry_of(q, 1);
+        struct mp_entry e = mp_state_row_get(q, 1);
 
         e.name = mp_column_bytes(q, 0);
         if (is_over(&e, now_us))
@@ -326,7 +303,7 @@ static void put_event_line(struct mp_buf *b, const struct mp_event *e)
 }
 
 static bool event_of(struct mp_slice bytes, struct mp_event *e,
-                     struct mp_pair pairs[2 * MP_PAIRS_MAX])
+                     struct mp_pair pairs[MP_EVENT_PAIRS])
 {
     struct mp_reader r = mp_reader(bytes);
 
@@ -337,7 +314,7 @@ static bool event_of(struct mp_slice bytes, struct mp_event *e,
 static void put_letter(struct mp_buf *b, struct mp_query *q, int64_t id,
                        int shift, bool whole)
 {
-    struct mp_pair pairs[2 * MP_PAIRS_MAX];
+    struct mp_pair pairs[MP_EVENT_PAIRS];
     struct mp_event e;
     bool good = event_of(mp_column_bytes(q, DEAD_EVENT - shift), &e, pairs);
 
@@ -429,7 +406,7 @@ static bool is_there(struct mp_slice functions, struct mp_slice fn)
 static void put_row(struct mp_buf *b, struct mp_query *q, int64_t now_us,
                     struct mp_slice functions)
 {
-    struct mp_pair pairs[2 * MP_PAIRS_MAX];
+    struct mp_pair pairs[MP_EVENT_PAIRS];
     struct mp_event e;
 
     put_text(b, "{");
@@ -546,7 +523,7 @@ int mp_show_rows(struct mp_db *db, const struct mp_request *r, int64_t now_us,
 
 static void put_result(struct mp_buf *b, const struct mp_outcome *o)
 {
-    bool json = o->result_kind == MP_RESULT_JSON || o->result_json;
+    bool json = o->result_format == MP_FORMAT_JSON;
     struct mp_value v = {.kind = json ? MP_VALUE_TABLE : MP_VALUE_STRING,
                          .text = o->result};
 
@@ -576,6 +553,8 @@ void mp_show_outcome(struct mp_slice id, const struct mp_outcome *outcome,
     put_string(out, "error", outcome->error.len ? outcome->error : none);
     put_string(out, "traceback",
                outcome->traceback.len ? outcome->traceback : none);
+    if (why)
+        put_string(out, "retry", mp_slice_str(why));
     put_result(out, outcome);
     put_int(out, "effects", outcome->n_effects);
     put_name(out, "duration_us");

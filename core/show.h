@@ -37,7 +37,7 @@ MP_MUST int mp_show_answer(const struct mp_request *r,
                            const struct mp_resume *answer, int64_t now_us,
                            struct mp_buf *out, struct mp_why *why);
 
-/* What became of an event.  out NULL: it was dropped, and why. */
+/* What became of an event, as struct mp_told is told of it. */
 void mp_show_outcome(struct mp_slice id, const struct mp_outcome *outcome,
                      const char *why, struct mp_buf *out);
 

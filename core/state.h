@@ -115,6 +115,9 @@ struct mp_run_state mp_state_travel(struct mp_states *s,
  * count); may be negative. */
 int64_t mp_state_cost(struct mp_states *s, struct mp_actor *actor,
                       const struct mp_effect *effect);
+/* Bytes by which it may make the database grow, for mp_commit_grow. */
+uint64_t mp_state_growth(struct mp_states *s, struct mp_actor *actor,
+                         const struct mp_effect *effect);
 /* Make a change; false: it was so already. */
 bool mp_state_apply(struct mp_states *s, struct mp_actor *actor,
                     const struct mp_effect *effect);

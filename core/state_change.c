@@ -54,6 +54,21 @@ int64_t mp_state_cost(struct mp_states *s, struct mp_actor *actor,
     return (int64_t)now - (int64_t)mp_place_bytes(actor, &p, effect->name);
 }
 
+uint64_t mp_state_growth(struct mp_states *s, struct mp_actor *actor,
+                         const struct mp_effect *effect)
+{
+    struct mp_place p;
+
+    (void)s;
+    if (effect->kind != MP_EFFECT_STATE || actor->volatile_ ||
+        effect->value.kind == MP_VALUE_NONE)
+        return 0;
+    p = mp_actor_find(actor, effect->name);
+    return mp_commit_change_cost(
+        mp_place_bytes(actor, &p, effect->name),
+        mp_actor_bytes(actor, effect->name, &effect->value));
+}
+
 bool mp_state_apply(struct mp_states *s, struct mp_actor *actor,
                     const struct mp_effect *effect)
 {

@@ -45,7 +45,9 @@ struct mp_db_opened {
 };
 
 /*
- * Open for writing: creates, checks, migrates.  max_size: quota in bytes.
+ * Open for writing: creates, checks, migrates.  max_size: quota in bytes; who
+ * writes sees to that (core/commit.h).  Refused is what goes past a reserve
+ * beyond it: an eighth, and 256 KB at least.
  * A file that SQLite finds corrupt is set aside under a new name in the same
  * directory, with its WAL, and a new one begun; one that can't be opened
  * otherwise (permissions, full disk, I/O, a newer schema, another program's)

@@ -1,6 +1,6 @@
 /*
  * store_batch.c - recording is a memcpy; SQLite comes later, in another
- * thread (core/store.c reads what is written here).
+ * thread (core/store_apply.c reads what is written here).
  */
 #include <stdlib.h>
 

@@ -1,6 +1,7 @@
 /*
  * store_files.c - the files beside SQLite's work: who may use the directory,
- * and where a database goes that is not one any more.
+ * what of a WAL is really on disk, and where a database goes that is not one
+ * any more.
  *
  * The lock is the kernel's (flock), so it goes when its holder dies in
  * whatever way; the pid in the file is only for the sentence.
@@ -20,7 +21,10 @@
 
 #define LOCK_NAME "moonpool.lock"
 
-enum { SAME_SECOND_MAX = 100 }; /* names tried before we say no */
+enum {
+    SAME_SECOND_MAX = 100, /* names tried before we say no */
+    COPY_BYTES = 64 << 10,
+};
 
 /* ---- the lock ---- */
 
@@ -67,6 +71,41 @@ int mp_store_lock(int dir_fd, struct mp_why *why)
         return rc;
     }
     return fd;
+}
+
+/* ---- written again ---- */
+
+/* Nobody has a lock on a WAL: closing this descriptor drops none. */
+static int rewrite(int fd)
+{
+    char *bytes = mp_alloc(COPY_BYTES);
+    ssize_t len, n;
+    off_t at = 0;
+
+    while ((len = pread(fd, bytes, COPY_BYTES, at)) > 0) {
+        n = pwrite(fd, bytes, (size_t)len, at);
+        if (n <= 0)
+            break;
+        at += n;
+    }
+    free(bytes);
+    return len == 0 ? fsync(fd) : -1; /* to its end */
+}
+
+int mp_store_rewrite_wal(const char *data, struct mp_why *why)
+{
+    int dir = open(data, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd, rc = 0;
+
+    if (dir < 0)
+        return mp_why_errno(why, "open %s", data);
+    fd = openat(dir, MP_DB_NAME "-wal", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    close(dir);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : mp_why_errno(why, "open the WAL");
+    if (rewrite(fd))
+        rc = mp_why_errno(why, "write the WAL again");
+    close(fd);
+    return rc;
 }
 
 /* ---- setting aside ---- */

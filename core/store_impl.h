@@ -53,6 +53,14 @@ static inline bool mp_item_next(struct mp_slice *rest, struct mp_item *item)
 }
 
 /*
+ * Write the bytes of the WAL again, and sync it.  A sync that fails leaves
+ * pages in memory that count as written and may never have been: the next one
+ * succeeds without them.  Those of a WAL that somebody left behind may be of
+ * that kind, however it came about.
+ */
+MP_MUST int mp_store_rewrite_wal(const char *data, struct mp_why *why);
+
+/*
  * Rename the database of the directory, and its WAL, so that they are out of
  * the way and still belong together.  name: what it is called now.
  */

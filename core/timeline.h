@@ -48,6 +48,13 @@ static inline int64_t mp_timeline_at(const struct mp_timeline *t,
     return t->base_us + (mono_us - t->mono_us);
 }
 
+/* The monotonic clock then; below 0 before this machine's start. */
+static inline int64_t mp_timeline_mono(const struct mp_timeline *t,
+                                       int64_t at_us)
+{
+    return t->mono_us + (at_us - t->base_us);
+}
+
 /* Is the wall clock to be trusted?  Moves the floor.  Call now and then. */
 bool mp_timeline_look(struct mp_timeline *t, int64_t wall_us);
 

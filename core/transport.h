@@ -17,9 +17,38 @@
 
 #include "core/base/list.h"
 #include "core/config.h"
+#include "core/timetable.h"
 
 struct mp_host;
 struct mp_input;
+
+/*
+ * What a request (CoAP, HTTP) is answered, in no protocol's words; section 3
+ * of the reference says what each makes of it.
+ */
+enum mp_answer_kind {
+    MP_ANSWER_DONE,     /* ok: the handler returned data, or (ptr NULL) none */
+    MP_ANSWER_REPLY,    /* ok: mp.reply, with status */
+    MP_ANSWER_REJECTED, /* mp.reject; status 0: none was given */
+    MP_ANSWER_FAILED,   /* error, memory, killed */
+    MP_ANSWER_TIMEOUT,
+    MP_ANSWER_BUSY,     /* its queue is full */
+    MP_ANSWER_AWAY,     /* quarantined, switched off, the host stops */
+    MP_ANSWER_ACCEPTED, /* async: it is durable, the outcome comes later */
+    MP_ANSWER_GONE,     /* the function went away meanwhile */
+};
+
+struct mp_answer {
+    enum mp_answer_kind kind;
+    uint32_t status; /* the protocol's own number; CoAP c.dd as cdd */
+    struct mp_slice data;
+    enum mp_format format;  /* of data: TEXT, JSON, CBOR, BYTES */
+    struct mp_slice detail; /* not ok: a sentence for the client */
+    const struct mp_pair *headers;
+    uint32_t n_headers;
+    uint32_t max_age_s;     /* CoAP Max-Age, HTTP max-age; 0: not given */
+    uint32_t retry_after_s; /* BUSY, AWAY */
+};
 
 /*
  * One message that came in.  Made by mp_input_new in a single block with its
@@ -31,6 +60,7 @@ struct mp_input;
 struct mp_input {
     unsigned refs;
     unsigned open;        /* functions that still hold the acknowledgement */
+    size_t bytes;         /* of all its texts and pairs; by mp_input_new */
     struct mp_host *host; /* set by it */
     void (*settled)(struct mp_input *in);
     /*
@@ -38,6 +68,12 @@ struct mp_input {
      * it there, so that it does not run for it again.  NULL: nothing to note.
      */
     void (*note)(struct mp_input *in, uint64_t function);
+    /*
+     * A request: somebody waits for the answer.  Called exactly once, before
+     * settled, when all it promises is durable; a is borrowed.  NULL: nobody
+     * waits (an asynchronous request is settled when it is durable).
+     */
+    void (*answer)(struct mp_input *in, const struct mp_answer *a);
     /* Settled, and lost: the host has forgotten it.  It must come again, as
      * new (a commit failed, or the host stops). */
     bool lost;
@@ -60,8 +96,21 @@ struct mp_input {
     struct mp_slice datacontenttype;             /* ptr NULL: none */
     struct mp_slice traceparent;                 /* ptr NULL: none */
     struct mp_slice response_topic, correlation; /* ptr NULL: none */
-    struct mp_pair *properties;                  /* user properties */
-    uint32_t n_properties;
+    /* CoAP, HTTP: topic is the decoded path, with its leading / */
+    struct mp_slice method;         /* "PUT"; ptr NULL: it is no request */
+    struct mp_slice peer, identity; /* ptr NULL: none */
+    /*
+     * A request that its sender may repeat to get the same answer (a CoAP
+     * exchange, an Idempotency-Key): what tells it from all others, and for
+     * how long.  Where it changed something the answer is kept with that
+     * change, and given again without a run.  ptr NULL: none.
+     */
+    struct mp_slice exchange;
+    int64_t exchange_us;
+    struct mp_pair *properties; /* user properties */
+    struct mp_pair *query, *headers;
+    uint32_t n_properties, n_query, n_headers;
+    uint32_t missed; /* timers: runs that fell out before this one */
     /*
      * Which subscriptions brought this copy: their routes.  n_routes 0: the
      * broker doesn't say, match every trigger of the lane.
@@ -122,6 +171,32 @@ struct mp_route {
     uint32_t id;     /* 1..; the subscription identifier; stable by content */
 };
 
+/*
+ * What a request may ask for: one pattern of one trigger.  Sorted, so that
+ * the first that matches is the one that answers (mp_endpoint_find).
+ */
+struct mp_endpoint {
+    enum mp_trigger_kind kind; /* MP_TRIGGER_COAP, MP_TRIGGER_HTTP */
+    uint32_t id;               /* 1..; for routes of an input */
+    unsigned methods;          /* bits, 1 << enum mp_method */
+    const struct mp_pattern *pattern;
+    bool observe, async;
+    uint32_t max_payload;
+    enum mp_auth auth;
+    struct mp_slice secret; /* token: the token; hmac: its key */
+    const char *header;     /* hmac: where the signature is, lower case */
+};
+
+/* One trigger that runs by the clock. */
+struct mp_timing {
+    uint32_t id;          /* 1..; for routes of an input */
+    const char *function; /* its names make what is kept of it */
+    const char *trigger;
+    /* delay_us is the trigger's for this node; last_us is the transport's */
+    struct mp_timetable_config when;
+    uint64_t digest; /* of what `when` was written as: other text, other runs */
+};
+
 struct mp_transport {
     const char *name;
     /* Start, once the database is loaded (mp_host_kept, mp_host_records);
@@ -135,7 +210,14 @@ struct mp_transport {
      * ones subscribe and unsubscribe the difference.
      */
     void (*route)(void *self, const struct mp_route *routes, unsigned n);
-    /* Take one output now, or queue it; never fails, never blocks. */
+    /* CoAP, HTTP: from now on these are answered (borrowed until the next
+     * call; those of its kind).  NULL: it answers no requests. */
+    void (*serve)(void *self, const struct mp_endpoint *endpoints, unsigned n);
+    /* Timers: from now on these run; what they point to stays until the next
+     * call, which may name the same ones.  NULL: it is no timer. */
+    void (*schedule)(void *self, const struct mp_timing *timings, unsigned n);
+    /* Take one output now, or queue it; never fails, never blocks.  NULL: it
+     * takes none. */
     void (*publish)(void *self, struct mp_output *out);
     /*
      * What was handed over is lost to the host (all of it was settled with
@@ -150,7 +232,8 @@ struct mp_transport {
     void (*pause)(void *self, bool paused);
     /* No input from now on; what is in work may still be settled and sent. */
     void (*drain)(void *self);
-    /* Nothing unsent and nothing unconfirmed is left? */
+    /* Nothing unsent and nothing unconfirmed is left, of what can be sent
+     * (nothing can while the other side is away)? */
     bool (*idle)(void *self);
     /*
      * Say goodbye and free everything, including calls to done for outputs
@@ -165,6 +248,14 @@ struct mp_transport {
 void mp_host_input(struct mp_host *host, struct mp_input *in);
 /* First time that triggers are live, and each change of the link. */
 void mp_host_link(struct mp_host *host, bool up);
+
+/* Is the wall clock to be trusted? */
+bool mp_host_clock_ok(const struct mp_host *host);
+
+struct mp_results;
+
+/* Answers of asynchronous requests, by event id. */
+struct mp_results *mp_host_results(struct mp_host *host);
 
 struct mp_records;
 struct mp_commit_wait;

@@ -154,8 +154,8 @@ int mp_parse_switch(struct mp_slice text, bool *on, struct mp_why *why)
     return mp_why_set(why, MP_EPARSE, "yes or no");
 }
 
-static int read_secret_file(int dir, const char *path, struct mp_slice name,
-                            char **value, struct mp_why *why)
+int mp_secret_file(int dir, const char *path, struct mp_slice name,
+                   char **value, struct mp_why *why)
 {
     struct mp_buf text;
     struct mp_slice s;
@@ -189,7 +189,7 @@ static int read_credential(const char *name, char **value, struct mp_why *why)
     fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return mp_why_errno(why, "open %s", dir);
-    rc = read_secret_file(fd, name, mp_slice_str(name), value, why);
+    rc = mp_secret_file(fd, name, mp_slice_str(name), value, why);
     close(fd);
     return rc;
 }
@@ -201,7 +201,7 @@ int mp_parse_secret(struct mp_slice text, char **value, struct mp_why *why)
     int rc = MP_EPARSE;
 
     if (colon && colon[1] && mp_starts(text, "file:")) {
-        rc = read_secret_file(AT_FDCWD, colon + 1, text, value, why);
+        rc = mp_secret_file(AT_FDCWD, colon + 1, text, value, why);
     } else if (colon && colon[1] && mp_starts(text, "credential:")) {
         rc = read_credential(colon + 1, value, why);
     } else if (colon && colon[1] && mp_starts(text, "env:")) {

@@ -34,7 +34,7 @@ void mp_api_log(lua_State *L, enum mp_level level, int message, int fields);
 
 struct mp_payload {
     struct mp_slice data;
-    enum mp_format format; /* TEXT, BYTES, JSON */
+    enum mp_format format; /* TEXT, BYTES, JSON, CBOR */
 };
 
 /* What is left of output_bytes.  Effects and result share MP_EFFECTS_MAX, so
@@ -47,10 +47,10 @@ int mp_api_too_many_bytes(lua_State *L, const char *call);
 /* The option `format` of the table at options: AUTO when it isn't given. */
 enum mp_format mp_api_format(lua_State *L, int options, const char *call);
 
-/* The value at index as JSON, valid until the next call; MP_EPARSE, and
- * MP_EFULL when it is more than is left of output_bytes. */
-MP_MUST int mp_api_encode(lua_State *L, int index, struct mp_slice *json,
-                          struct mp_why *why);
+/* The value at index as JSON or CBOR, valid until the next call; MP_EPARSE,
+ * and MP_EFULL when it is more than is left of output_bytes. */
+MP_MUST int mp_api_encode(lua_State *L, int index, enum mp_format format,
+                          struct mp_slice *bytes, struct mp_why *why);
 
 /* The value at index as a payload, valid until the next call; raises. */
 struct mp_payload mp_api_payload(lua_State *L, int index, enum mp_format as,
@@ -133,5 +133,8 @@ int mp_event_prepare(lua_State *L);
 
 /* Push the event table, filled. */
 void mp_event_push(lua_State *L, int ref, const struct mp_event *event);
+/* What its answer is written in: JSON, or CBOR where who asked takes that and
+ * not JSON. */
+enum mp_format mp_event_takes(const struct mp_event *event);
 
 #endif

@@ -12,15 +12,18 @@
 #include <lauxlib.h>
 #include <stdio.h>
 
+#include "core/base/text.h"
 #include "core/base/utf8.h"
 #include "luart/api.h"
+#include "luart/cbor.h"
 #include "luart/error.h"
 #include "luart/json.h"
 #include "luart/run.h"
+#include "luart/senml.h"
 
 /* ---- decode ---- */
 
-enum { UP_EVENT = 1, UP_JSON = 2 };
+enum { UP_EVENT = 1, UP_JSON, UP_CBOR, UP_SENML, UP_LAST = UP_SENML };
 
 static struct mp_slice field(lua_State *L, const char *name)
 {
@@ -32,18 +35,59 @@ static struct mp_slice field(lua_State *L, const char *name)
     return text; /* stays on the stack */
 }
 
-/* Does a content type say text?  Everything else is taken for JSON. */
-static enum mp_format by_content_type(struct mp_slice type)
+/* What a payload is taken for. */
+struct as {
+    enum mp_format format;
+    enum mp_senml senml; /* with MP_FORMAT_SENML */
+};
+
+static bool equal_fold(const char *a, const char *b, size_t len)
 {
-    if (type.len >= 5 && !memcmp(type.ptr, "text/", 5))
-        return MP_FORMAT_TEXT;
-    if (type.len >= 24 && !memcmp(type.ptr, "application/octet-stream", 24))
-        return MP_FORMAT_BYTES;
-    if (type.len >= 16 && !memcmp(type.ptr, "application/cbor", 16))
-        return MP_FORMAT_CBOR;
-    if (type.len >= 17 && !memcmp(type.ptr, "application/senml", 17))
-        return MP_FORMAT_SENML;
-    return MP_FORMAT_JSON;
+    for (size_t i = 0; i < len; i++) {
+        char c = a[i] >= 'A' && a[i] <= 'Z' ? (char)(a[i] | 0x20) : a[i];
+
+        if (c != b[i])
+            return false;
+    }
+    return true;
+}
+
+/* The first row that fits: '*' stands before an end, or after a beginning.
+ * What none fits is taken for JSON. */
+static struct as by_content_type(struct mp_slice type)
+{
+    static const struct {
+        const char *type;
+        struct as as;
+    } rows[] = {
+        {"application/json", {.format = MP_FORMAT_JSON}},
+        {"application/senml+json", {MP_FORMAT_SENML, MP_SENML_JSON}},
+        {"application/senml+cbor", {MP_FORMAT_SENML, MP_SENML_CBOR}},
+        {"application/senml", {MP_FORMAT_SENML, MP_SENML_AUTO}},
+        {"application/cbor", {.format = MP_FORMAT_CBOR}},
+        {"application/octet-stream", {.format = MP_FORMAT_BYTES}},
+        {"*+json", {.format = MP_FORMAT_JSON}},
+        {"*+cbor", {.format = MP_FORMAT_CBOR}},
+        {"text/*", {.format = MP_FORMAT_TEXT}},
+    };
+    struct mp_slice rest = type;
+
+    if (mp_split(&rest, ';', &type)) /* parameters are nothing to us */
+        type = mp_trim(type);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const char *want = rows[i].type;
+        size_t len = strlen(want);
+
+        if (want[0] == '*' && type.len >= --len &&
+            equal_fold(type.ptr + type.len - len, want + 1, len))
+            return rows[i].as;
+        if (want[0] != '*' && want[len - 1] == '*' && type.len >= --len &&
+            equal_fold(type.ptr, want, len))
+            return rows[i].as;
+        if (type.len == len && equal_fold(type.ptr, want, len))
+            return rows[i].as;
+    }
+    return (struct as){.format = MP_FORMAT_JSON};
 }
 
 static enum mp_format format_at(lua_State *L, int index)
@@ -67,30 +111,56 @@ static enum mp_format format_at(lua_State *L, int index)
     return MP_FORMAT_AUTO;
 }
 
-static int decode_json(lua_State *L, struct mp_slice data, bool cached)
+/* Push the value, or leave: the payload is not what it is taken for. */
+static void decode_as(lua_State *L, struct mp_slice data, struct as as)
 {
+    const char *name;
     struct mp_why why;
+    int rc;
 
-    if (cached && !lua_isnil(L, lua_upvalueindex(UP_JSON))) {
-        lua_pushvalue(L, lua_upvalueindex(UP_JSON));
+    if (as.format == MP_FORMAT_SENML && as.senml == MP_SENML_AUTO)
+        as.senml = mp_senml_guess(data);
+    if (as.format == MP_FORMAT_CBOR) {
+        name = "CBOR";
+        rc = mp_cbor_decode(L, data, &why);
+    } else if (as.format == MP_FORMAT_SENML) {
+        name = as.senml == MP_SENML_CBOR ? "SenML in CBOR" : "SenML in JSON";
+        rc = mp_senml_decode(L, data, as.senml, &why);
+    } else {
+        name = "JSON";
+        rc = mp_json_decode(L, data, &why);
+    }
+    if (rc == 0)
+        return;
+    lua_pushfstring(L, "payload is not %s: %s", name, why.text);
+    mp_raise_reject(L, 0);
+}
+
+/* As that, once: the second time the same value is pushed again. */
+static int decode_value(lua_State *L, struct mp_slice data, struct as as,
+                        bool cached)
+{
+    int up = lua_upvalueindex(as.format == MP_FORMAT_CBOR    ? UP_CBOR
+                              : as.format == MP_FORMAT_SENML ? UP_SENML
+                                                             : UP_JSON);
+
+    if (cached && !lua_isnil(L, up)) {
+        lua_pushvalue(L, up);
         return 1;
     }
-    if (mp_json_decode(L, data, &why)) {
-        lua_pushfstring(L, "payload is not JSON: %s", why.text);
-        mp_raise_reject(L, 0);
-    }
-    if (cached && !lua_isnil(L, -1)) {
+    decode_as(L, data, as);
+    if (cached) {
         lua_pushvalue(L, -1);
-        lua_replace(L, lua_upvalueindex(UP_JSON));
+        lua_replace(L, up);
     }
     return 1;
 }
 
 static int event_decode(lua_State *L)
 {
-    enum mp_format format = format_at(L, 2);
+    struct as as = {.format = format_at(L, 2)};
     bool own = lua_rawequal(L, 1, lua_upvalueindex(UP_EVENT));
-    struct mp_slice data, type;
+    struct mp_slice data;
 
     if (!lua_istable(L, 1))
         return luaL_error(L, "decode: call it as event:decode()");
@@ -98,12 +168,11 @@ static int event_decode(lua_State *L)
     data = field(L, "data");
     if (!data.ptr)
         return luaL_error(L, "decode: the event has no data");
-    if (format == MP_FORMAT_AUTO) {
-        type = field(L, "datacontenttype");
-        format = by_content_type(type);
+    if (as.format == MP_FORMAT_AUTO) {
+        as = by_content_type(field(L, "datacontenttype"));
         lua_pop(L, 1);
     }
-    switch (format) {
+    switch (as.format) {
     case MP_FORMAT_TEXT:
         if (!mp_utf8_valid(data)) {
             lua_pushfstring(L, "payload is not text: bad UTF-8 at byte %d",
@@ -113,13 +182,43 @@ static int event_decode(lua_State *L)
         return 1;
     case MP_FORMAT_BYTES:
         return 1;
-    case MP_FORMAT_CBOR:
-    case MP_FORMAT_SENML:
-        return luaL_error(L, "decode: format '%s' comes with a later release",
-                          mp_format_name(format));
     default:
-        return decode_json(L, data, own);
+        return decode_value(L, data, as, own);
     }
+}
+
+/* ---- what an answer is written in ---- */
+
+/* Does an Accept header name it?  q = 0 is not looked at. */
+static bool accepts(struct mp_slice accept, const char *type, const char *any)
+{
+    struct mp_slice part;
+
+    while (mp_split(&accept, ',', &part)) {
+        struct mp_slice name = part;
+
+        (void)mp_split(&part, ';', &name);
+        name = mp_trim(name);
+        if ((name.len == strlen(type) &&
+             equal_fold(name.ptr, type, name.len)) ||
+            mp_slice_is(name, any) || mp_slice_is(name, "*/*"))
+            return true;
+    }
+    return false;
+}
+
+enum mp_format mp_event_takes(const struct mp_event *e)
+{
+    for (uint32_t i = 0; i < e->n_headers; i++) {
+        struct mp_slice accept = e->headers[i].value;
+
+        if (!mp_slice_is(e->headers[i].name, "accept"))
+            continue;
+        if (!accepts(accept, "application/json", "application/*") &&
+            accepts(accept, "application/cbor", "application/*"))
+            return MP_FORMAT_CBOR;
+    }
+    return MP_FORMAT_JSON;
 }
 
 /* ---- the table ---- */
@@ -130,13 +229,19 @@ static const char *const common[] = {"id",      "type",    "source",
 static const char *const mqtt[] = {"topic", "qos", "retained", "properties"};
 static const char *const others[] = {"key",    "datacontenttype", "scheduled",
                                      "expiry", "traceparent",     "alarm"};
+/* What requests have instead of topic and the like; made when one comes. */
+static const char *const request[] = {"method",  "path", "query",
+                                      "headers", "peer", "identity"};
 
 int mp_event_prepare(lua_State *L)
 {
     int event, ref;
 
     lua_createtable(
-        L, 0, (int)(ARRAY_LEN(common) + ARRAY_LEN(mqtt) + ARRAY_LEN(others)));
+        L, 0,
+        (int)(ARRAY_LEN(common) + ARRAY_LEN(others) +
+              (ARRAY_LEN(mqtt) > ARRAY_LEN(request) ? ARRAY_LEN(mqtt)
+                                                    : ARRAY_LEN(request))));
     event = lua_gettop(L);
     for (size_t i = 0; i < ARRAY_LEN(common); i++) {
         lua_pushboolean(L, 0);
@@ -153,8 +258,8 @@ int mp_event_prepare(lua_State *L)
     lua_createtable(L, 0, 2);
     lua_createtable(L, 0, 1);
     lua_pushvalue(L, event);
-    lua_pushnil(L);
-    lua_pushcclosure(L, event_decode, 2);
+    lua_settop(L, lua_gettop(L) + UP_LAST - UP_EVENT); /* nothing made yet */
+    lua_pushcclosure(L, event_decode, UP_LAST);
     lua_setfield(L, -2, "decode");
     lua_setfield(L, -2, "__index");
     lua_pushboolean(L, 0);
@@ -198,6 +303,26 @@ static void set_mqtt(lua_State *L, const struct mp_event *e)
     }
 }
 
+static void set_table(lua_State *L, const char *name,
+                      const struct mp_pair *pairs, uint32_t n)
+{
+    lua_createtable(L, 0, (int)n);
+    lua_setfield(L, -2, name);
+    set_pairs(L, name, pairs, n);
+}
+
+static void set_request(lua_State *L, const struct mp_event *e)
+{
+    set_slice(L, "method", e->method);
+    set_slice(L, "path", e->path);
+    set_table(L, "query", e->query, e->n_query);
+    set_table(L, "headers", e->headers, e->n_headers);
+    if (e->peer.ptr)
+        set_slice(L, "peer", e->peer);
+    if (e->identity.ptr)
+        set_slice(L, "identity", e->identity);
+}
+
 static void set_time(lua_State *L, const char *name, int64_t us)
 {
     lua_pushnumber(L, (lua_Number)us / 1e6);
@@ -235,5 +360,11 @@ void mp_event_push(lua_State *L, int ref, const struct mp_event *e)
     for (size_t i = 0; i < ARRAY_LEN(mqtt); i++) {
         lua_pushnil(L);
         lua_setfield(L, -2, mqtt[i]);
+    }
+    if (e->path.ptr)
+        set_request(L, e);
+    if (e->type == MP_EVENT_TIMER) {
+        lua_pushinteger(L, e->missed);
+        lua_setfield(L, -2, "missed");
     }
 }

@@ -14,10 +14,14 @@
 
 enum { SHOWN_MAX = 120 }; /* bytes of a bad topic in the message */
 
+/* What mp.reply makes; its uservalues are the data and the headers. */
 struct reply {
-    uint32_t status;
-    bool json, has_data;
+    uint32_t status, n_headers;
+    enum mp_format format;
+    int64_t max_age_us;
 };
+
+enum { REPLY_DATA = 1, REPLY_HEADERS, REPLY_VALUES = REPLY_HEADERS };
 
 /* ---- publish ---- */
 
@@ -159,11 +163,52 @@ int mp_api_publish(lua_State *L)
 
 /* ---- reply and result ---- */
 
+/* A field-name is a token, a value has no line ends (RFC 9110, 5.1, 5.5). */
+static void check_header(lua_State *L, const struct mp_pair *h)
+{
+    static const char tokens[] = "!#$%&'*+-.^_`|~0123456789"
+                                 "abcdefghijklmnopqrstuvwxyz"
+                                 "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    bool fine = h->name.len > 0;
+
+    for (size_t i = 0; fine && i < h->name.len; i++)
+        fine = h->name.ptr[i] && strchr(tokens, h->name.ptr[i]);
+    if (!fine)
+        luaL_error(L, "reply: '%s' is no header's name", h->name.ptr);
+    for (size_t i = 0; i < h->value.len; i++)
+        if ((unsigned char)h->value.ptr[i] < ' ' && h->value.ptr[i] != '\t')
+            luaL_error(L, "reply: header '%s' has a control byte", h->name.ptr);
+}
+
+/* Push them as bytes. */
+static void push_headers(lua_State *L, struct reply *r)
+{
+    /* Outside the arena, so that a longjmp leaves nothing. */
+    static struct mp_buf bytes;
+    struct mp_pair headers[MP_PAIRS_MAX];
+
+    if (!bytes.max)
+        mp_buf_init(&bytes, MP_HEADERS_BYTES);
+    mp_buf_reset(&bytes);
+    if (mp_api_option(L, 3, "headers") == LUA_TNIL) {
+        lua_pushliteral(L, "");
+        return;
+    }
+    r->n_headers = mp_api_pairs(L, lua_gettop(L), "reply", "headers", headers,
+                                MP_PAIRS_MAX);
+    for (uint32_t i = 0; i < r->n_headers; i++)
+        check_header(L, &headers[i]);
+    mp_put_headers(&bytes, headers, r->n_headers);
+    if (bytes.full)
+        luaL_error(L, "reply: headers are more than %d bytes together",
+                   MP_HEADERS_BYTES);
+    lua_pushlstring(L, bytes.ptr ? bytes.ptr : "", bytes.len);
+}
+
 int mp_api_reply(lua_State *L)
 {
     static const char *const options[] = {"format", "headers", "max_age", NULL};
-    struct mp_pair headers[MP_PAIRS_MAX];
-    struct reply r = {0};
+    struct reply r = {.format = MP_FORMAT_TEXT, .max_age_us = -1};
     struct mp_payload p = {0};
     struct reply *made;
     lua_Integer status;
@@ -174,22 +219,25 @@ int mp_api_reply(lua_State *L)
         return luaL_error(L, "reply: the status is a number from 100 to 999");
     r.status = (uint32_t)status;
     mp_api_options(L, 3, "reply", options);
-    if (mp_api_option(L, 3, "headers") != LUA_TNIL)
-        mp_api_pairs(L, lua_gettop(L), "reply", "headers", headers,
-                     MP_PAIRS_MAX);
-    lua_settop(L, 3);
     if (mp_api_option(L, 3, "max_age") != LUA_TNIL)
-        mp_api_duration(L, -1, "reply: max_age");
+        r.max_age_us = mp_api_duration(L, -1, "reply: max_age");
     lua_settop(L, 3);
-    r.has_data = !lua_isnil(L, 2);
-    if (r.has_data)
-        p = mp_api_payload(L, 2, mp_api_format(L, 3, "reply"), "reply");
-    r.json = p.format == MP_FORMAT_JSON;
+    made = lua_newuserdatauv(L, sizeof *made, REPLY_VALUES);
+    push_headers(L, &r);
+    lua_setiuservalue(L, 4, REPLY_HEADERS);
+    lua_settop(L, 4);
+    if (!lua_isnil(L, 2)) {
+        enum mp_format as = mp_api_format(L, 3, "reply");
+
+        if (as == MP_FORMAT_AUTO && lua_type(L, 2) != LUA_TSTRING)
+            as = mp_inv.takes;
+        p = mp_api_payload(L, 2, as, "reply");
+        r.format = p.format;
+    }
     lua_pushlstring(L, p.data.ptr ? p.data.ptr : "", p.data.len);
-    made = lua_newuserdatauv(L, sizeof *made, 1);
+    lua_setiuservalue(L, 4, REPLY_DATA);
     *made = r;
-    lua_insert(L, -2);
-    lua_setiuservalue(L, -2, 1);
+    lua_settop(L, 4);
     luaL_setmetatable(L, TYPE_REPLY);
     return 1;
 }
@@ -202,10 +250,12 @@ void mp_api_open_reply(lua_State *L)
     lua_pop(L, 1);
 }
 
-static int result_json(lua_State *L, struct mp_outcome *out, struct mp_why *why)
+static int result_value(lua_State *L, struct mp_outcome *out,
+                        struct mp_why *why)
 {
     struct mp_why inner;
-    int rc = mp_api_encode(L, lua_gettop(L), &out->result, &inner);
+    int rc =
+        mp_api_encode(L, lua_gettop(L), mp_inv.takes, &out->result, &inner);
 
     if (rc == MP_EFULL)
         return mp_why_set(why, MP_EPARSE,
@@ -215,14 +265,28 @@ static int result_json(lua_State *L, struct mp_outcome *out, struct mp_why *why)
     if (rc)
         return mp_why_set(why, MP_EPARSE, "the handler's result: %.400s",
                           inner.text);
-    out->result_kind = MP_RESULT_JSON;
+    out->result_kind = MP_RESULT_VALUE;
+    out->result_format = mp_inv.takes;
     return 0;
+}
+
+/* The reply on top of the stack keeps what these point to. */
+static struct mp_slice reply_part(lua_State *L, int which)
+{
+    struct mp_slice part;
+
+    lua_getiuservalue(L, -1, which);
+    part.ptr = lua_tolstring(L, -1, &part.len);
+    lua_pop(L, 1);
+    return part;
 }
 
 int mp_api_result(lua_State *L, struct mp_outcome *out, struct mp_why *why)
 {
     const struct reply *reply;
 
+    out->result_format = MP_FORMAT_TEXT;
+    out->max_age_us = -1;
     switch (lua_type(L, -1)) {
     case LUA_TNIL:
         out->result_kind = MP_RESULT_NONE;
@@ -234,16 +298,17 @@ int mp_api_result(lua_State *L, struct mp_outcome *out, struct mp_why *why)
     case LUA_TUSERDATA:
         reply = luaL_testudata(L, -1, TYPE_REPLY);
         if (!reply)
-            return result_json(L, out, why);
+            return result_value(L, out, why);
         out->result_kind = MP_RESULT_REPLY;
-        out->result_json = reply->json;
+        out->result_format = reply->format;
         out->status = reply->status;
-        lua_getiuservalue(L, -1, 1);
-        out->result.ptr = lua_tolstring(L, -1, &out->result.len);
-        lua_pop(L, 1); /* the reply keeps it */
+        out->max_age_us = reply->max_age_us;
+        out->result = reply_part(L, REPLY_DATA);
+        out->n_headers = reply->n_headers;
+        out->headers = reply_part(L, REPLY_HEADERS);
         break;
     default:
-        return result_json(L, out, why);
+        return result_value(L, out, why);
     }
     if (out->result.len > mp_api_bytes_left())
         return mp_why_set(why, MP_EPARSE,

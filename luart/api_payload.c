@@ -2,17 +2,19 @@
  * api_payload.c - what calls hand over, as bytes, and where it gathers.
  *
  * A payload is a string, sent as its bytes, or a number, boolean or table,
- * sent as JSON.  It is turned into bytes at the call, so that misuse raises
- * there and later changes of a table don't matter.
+ * sent as JSON or, where asked, as CBOR.  It is turned into bytes at the call,
+ * so that misuse raises there and later changes of a table don't matter.
  */
 #include <lauxlib.h>
 
 #include "luart/api.h"
+#include "luart/cbor.h"
 #include "luart/image.h"
 #include "luart/json.h"
 #include "luart/run.h"
 
-/* JSON on its way out; outside the arena, so that a longjmp leaves nothing. */
+/* A value on its way out; outside the arena, so that a longjmp leaves nothing.
+ */
 static struct mp_buf scratch;
 
 uint32_t mp_api_bytes_left(void)
@@ -34,9 +36,9 @@ int mp_api_too_many_bytes(lua_State *L, const char *call)
 
 enum mp_format mp_api_format(lua_State *L, int options, const char *call)
 {
-    static const char *const names[] = {"json", "text", "bytes", NULL};
-    static const enum mp_format formats[] = {MP_FORMAT_JSON, MP_FORMAT_TEXT,
-                                             MP_FORMAT_BYTES};
+    static const char *const names[] = {"json", "cbor", "text", "bytes", NULL};
+    static const enum mp_format formats[] = {MP_FORMAT_JSON, MP_FORMAT_CBOR,
+                                             MP_FORMAT_TEXT, MP_FORMAT_BYTES};
     enum mp_format found = MP_FORMAT_AUTO;
     struct mp_slice name;
 
@@ -47,10 +49,12 @@ enum mp_format mp_api_format(lua_State *L, int options, const char *call)
         for (size_t i = 0; names[i]; i++)
             if (mp_slice_is(name, names[i]))
                 found = formats[i];
-        mp_api_hint(name, names, 3, hint);
-        if (mp_slice_is(name, "cbor") || mp_slice_is(name, "senml"))
-            luaL_error(L, "%s: format '%s' comes with a later release", call,
-                       name.ptr);
+        mp_api_hint(name, names, ARRAY_LEN(formats), hint);
+        if (mp_slice_is(name, "senml"))
+            luaL_error(L,
+                       "%s: format 'senml' is for events; send what "
+                       "senml.encode returns",
+                       call);
         else if (found == MP_FORMAT_AUTO && !mp_slice_is(name, "auto"))
             luaL_error(L, "%s: unknown format '%s'%s", call, name.ptr, hint);
     } else if (!lua_isnil(L, -1)) {
@@ -60,8 +64,8 @@ enum mp_format mp_api_format(lua_State *L, int options, const char *call)
     return found;
 }
 
-int mp_api_encode(lua_State *L, int index, struct mp_slice *json,
-                  struct mp_why *why)
+int mp_api_encode(lua_State *L, int index, enum mp_format format,
+                  struct mp_slice *bytes, struct mp_why *why)
 {
     int rc;
 
@@ -69,9 +73,10 @@ int mp_api_encode(lua_State *L, int index, struct mp_slice *json,
     scratch.max = mp_api_bytes_left();
     if (scratch.max < scratch.cap)
         mp_buf_fini(&scratch); /* it was of a function with more room */
-    rc = mp_json_encode(L, index, &scratch, why);
+    rc = format == MP_FORMAT_CBOR ? mp_cbor_encode(L, index, &scratch, why)
+                                  : mp_json_encode(L, index, &scratch, why);
     if (rc == 0)
-        *json = mp_buf_bytes(&scratch);
+        *bytes = mp_buf_bytes(&scratch);
     return rc;
 }
 
@@ -98,12 +103,13 @@ struct mp_payload mp_api_payload(lua_State *L, int index, enum mp_format as,
     if (as == MP_FORMAT_TEXT || as == MP_FORMAT_BYTES)
         luaL_error(L, "%s: format '%s' takes a string, not a %s", call,
                    mp_format_name(as), luaL_typename(L, index));
-    rc = mp_api_encode(L, index, &p.data, &why);
+    if (as == MP_FORMAT_AUTO)
+        p.format = MP_FORMAT_JSON;
+    rc = mp_api_encode(L, index, p.format, &p.data, &why);
     if (rc == MP_EFULL)
         mp_api_too_many_bytes(L, call);
     if (rc)
         luaL_error(L, "%s: %s", call, why.text);
-    p.format = MP_FORMAT_JSON;
     return p;
 }
 

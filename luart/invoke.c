@@ -272,6 +272,7 @@ void mp_invoke(const struct mp_run *run, struct mp_buf *out)
     mp_inv.clock_ok = run->clock_ok;
     mp_inv.fake_wall_us = run->fake_wall_us;
     mp_inv.format = run->event.format;
+    mp_inv.takes = mp_event_takes(&run->event);
     take_actor(run, image);
     mp_image_enter(image);
     copied = now_ns();

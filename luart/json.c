@@ -272,7 +272,7 @@ static int json_decode(lua_State *L)
     return 1;
 }
 
-static int json_array(lua_State *L)
+int mp_json_make_list(lua_State *L, const char *call)
 {
     lua_settop(L, 1);
     if (lua_isnil(L, 1)) {
@@ -283,10 +283,15 @@ static int json_array(lua_State *L)
     if (lua_getmetatable(L, 1)) {
         lua_pop(L, 1);
         if (!mp_json_is_list(L, 1))
-            return luaL_error(L, "json.array: the table has a metatable");
+            return luaL_error(L, "%s: the table has a metatable", call);
     }
     mp_json_mark_list(L, 1);
     return 1;
+}
+
+static int json_array(lua_State *L)
+{
+    return mp_json_make_list(L, "json.array");
 }
 
 int mp_luaopen_json(lua_State *L)

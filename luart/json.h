@@ -53,6 +53,9 @@ int mp_json_is_null(lua_State *L, int index);
 void mp_json_mark_list(lua_State *L, int index);
 bool mp_json_is_list(lua_State *L, int index);
 
+/* The function json.array itself, for one that is called so. */
+int mp_json_make_list(lua_State *L, const char *call);
+
 /* The function json.encode itself. */
 int mp_json_call_encode(lua_State *L);
 

@@ -23,11 +23,12 @@ struct mp_invocation {
     uint64_t id;            /* of the run or load */
     bool initialising;      /* the file's own run: no effects, no waiting */
     bool clock_ok;
-    int64_t fake_wall_us; /* 0: the real clocks */
-    enum mp_format format;
-    uint32_t did;       /* MP_DID_* */
-    uint32_t n_effects; /* outputs and alarms; state comes at the end */
-    uint32_t n_outputs; /* of these, publishes and sends */
+    int64_t fake_wall_us;  /* 0: the real clocks */
+    enum mp_format format; /* the trigger's */
+    enum mp_format takes;  /* of JSON and CBOR, what who asked wants */
+    uint32_t did;          /* MP_DID_* */
+    uint32_t n_effects;    /* outputs and alarms; state comes at the end */
+    uint32_t n_outputs;    /* of these, publishes and sends */
     uint32_t output_bytes;
     uint32_t n_logs, log_bytes, logs_cut;
     struct mp_buf effects, logs;

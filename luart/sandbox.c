@@ -22,11 +22,13 @@
 
 #include "luart/api.h"
 #include "luart/base64.h"
+#include "luart/cbor.h"
 #include "luart/coro.h"
 #include "luart/error.h"
 #include "luart/image.h"
 #include "luart/json.h"
 #include "luart/run.h"
+#include "luart/senml.h"
 
 /* Registry: name -> what its chunk returned, or the mark of loading it. */
 #define LOADED "moonpool.loaded"
@@ -160,7 +162,7 @@ static void module_chunk(lua_State *L, const char *name)
     }
     luaL_error(L,
                "module '%s' not found; the function has no %s, and moonpool's "
-               "own are moonpool, json and base64",
+               "own are moonpool, json, cbor, senml and base64",
                name, path.ptr);
 }
 
@@ -327,20 +329,26 @@ static void open_libraries(lua_State *L)
 
 void mp_sandbox_open(lua_State *L, const struct mp_load *load)
 {
+    static const luaL_Reg codecs[] = {
+        {"json", mp_luaopen_json},
+        {"cbor", mp_luaopen_cbor},
+        {"senml", mp_luaopen_senml},
+        {"base64", mp_luaopen_base64},
+    };
+
     open_libraries(L);
     mp_error_open(L);
     luaL_newmetatable(L, TYPE_LOADING);
     lua_pushcfunction(L, end_loading);
     lua_setfield(L, -2, "__close");
     lua_pop(L, 1);
-    lua_createtable(L, 0, 4);
+    lua_createtable(L, 0, 1 + (int)ARRAY_LEN(codecs));
     mp_luaopen_moonpool(L, load);
     lua_setfield(L, -2, "moonpool");
-    lua_pushcfunction(L, mp_luaopen_json);
-    lua_call(L, 0, 1);
-    lua_setfield(L, -2, "json");
-    lua_pushcfunction(L, mp_luaopen_base64);
-    lua_call(L, 0, 1);
-    lua_setfield(L, -2, "base64");
+    for (size_t i = 0; i < ARRAY_LEN(codecs); i++) {
+        lua_pushcfunction(L, codecs[i].func);
+        lua_call(L, 0, 1);
+        lua_setfield(L, -2, codecs[i].name);
+    }
     lua_setfield(L, LUA_REGISTRYINDEX, LOADED);
 }

@@ -80,7 +80,7 @@ static bool flush(void)
 
 static void on_run(struct mp_slice body)
 {
-    static struct mp_pair pairs[2 * MP_PAIRS_MAX];
+    static struct mp_pair pairs[MP_EVENT_PAIRS];
     struct mp_run run;
 
     MP_ASSERT(!mp_read_run(body, &run, pairs));

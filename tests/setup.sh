@@ -33,6 +33,11 @@ look_build() {
     lib libseccomp || need libseccomp-dev
     lib sqlite3 || need libsqlite3-dev
     lib libmicrohttpd || need libmicrohttpd-dev
+    lib libcoap-3-openssl || need libcoap3-dev
+    [ -e /usr/include/mbedtls/md.h ] || need libmbedtls-dev
+    have openssl || need openssl
+    have curl || need curl
+    [ -e /usr/share/zoneinfo/Europe/Paris ] || need tzdata
     have sqlite3 || need sqlite3
     lib cmocka || need libcmocka-dev
     have mosquitto || need mosquitto

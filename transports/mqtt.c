@@ -44,8 +44,7 @@ static void link_check(struct mqtt *mq)
                                                 ? MP_S("5")
                                                 : MP_S("3.1.1")),
                          MP_NUM("subscriptions", l ? l->session.n_subs : 0)),
-               "connected to %s as '%s'", mq->source,
-               mq->config->mqtt.client_id);
+               "connected to %s as '%s'", mq->source, mq->client_id);
     mp_host_link(mq->host, up);
 }
 
@@ -263,6 +262,7 @@ static void mqtt_route(void *self, const struct mp_route *routes, unsigned n)
     mq->routes = routes;
     mq->n_routes = n;
     if (first) {
+        mq->client_id = mp_mqtt_kept_id(mq);
         mq->shared = mp_mqtt_lane_new(mq, NULL, 0);
         mq->out = mp_mqtt_out_new(mq);
     }
@@ -367,6 +367,7 @@ static void mqtt_finish(struct mqtt *mq)
     void *arg = mq->finished_arg;
 
     close(mq->gather_fd);
+    free(mq->client_id);
     free(mq->source);
     free(mq->status_topic);
     free(mq->proof_topic);

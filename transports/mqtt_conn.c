@@ -36,6 +36,8 @@
 /* Up for less than this, it gets no credit: the next try waits longer. */
 #define STABLE_AFTER (10 * MP_SECOND)
 #define GREETING_MS 15000
+/* Closed by the broker within this time, it was brief (see mqtt_reason.c). */
+#define BRIEF (5 * MP_SECOND)
 #define GOODBYE_MS 500
 
 static void conn_io(uv_poll_t *poll, int status, int events);
@@ -341,6 +343,8 @@ static void conn_down(struct mqtt_conn *c)
     if (was_up) {
         c->ops->down(c);
         mp_metrics.mqtt_reconnects++;
+        c->brief =
+            !c->doomed[0] && mp_now_us() - c->up_us < BRIEF ? c->brief + 1 : 0;
         if (mp_now_us() - c->up_us > STABLE_AFTER)
             c->backoff_us = 0;
     }
@@ -613,7 +617,7 @@ void mp_mqtt_conn_init(struct mqtt_conn *c, struct mqtt *mq,
     *c = (struct mqtt_conn){
         .mq = mq, .ops = ops, .keeps_session = keeps_session};
     mp_buf_init(&id, UINT16_MAX);
-    mp_buf_printf(&id, "%s%s%s", cfg->mqtt.client_id, suffix ? "-" : "",
+    mp_buf_printf(&id, "%s%s%s", mq->client_id, suffix ? "-" : "",
                   suffix ? suffix : "");
     c->client_id = mp_strndup(id.ptr, id.len);
     mp_buf_fini(&id);

@@ -96,6 +96,7 @@ struct mqtt_conn {
     bool no_tls;       /* TLS was asked for and can't be had */
     int connack;       /* its reason */
     int lost_rc, lost_errno;
+    unsigned brief;      /* connections in a row that the broker soon closed */
     char doomed[160];    /* why we want to drop it; "": we don't */
     char tls_error[120]; /* what OpenSSL said last */
     char said[200];      /* the reason that was logged */
@@ -184,7 +185,7 @@ struct mqtt {
     const struct mp_route *routes;
     unsigned n_routes;
     int version; /* that the broker speaks; 0: not known yet */
-    char *source, *status_topic, *proof_topic;
+    char *client_id, *source, *status_topic, *proof_topic;
     uint64_t counter, counter_base; /* ids of QoS 0 inputs */
     char said[200];
     int64_t said_us;
@@ -269,6 +270,8 @@ void mp_mqtt_lane_keep_half(struct mqtt_lane *l);
 /* ---- mqtt_kept.c ---- */
 /* Session and records, as kept; the lane's are empty. */
 void mp_mqtt_kept_load(struct mqtt_lane *l);
+/* The client id of this host, of which all connections have theirs. */
+char *mp_mqtt_kept_id(const struct mqtt *mq);
 /* As before that, and nobody waits for anything. */
 void mp_mqtt_kept_forget(struct mqtt_lane *l);
 void mp_mqtt_kept_wait_not(struct mqtt_lane *l);

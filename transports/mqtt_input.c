@@ -233,12 +233,14 @@ static void hand_over(struct mqtt_lane *l, struct mp_input *from,
     in = mp_input_new(from);
     while (p->n_copies)
         free(p->copies[--p->n_copies]);
+    mp_gate_took(&l->gate, in->qos, in->bytes);
     l->in_host++;
     mp_host_input(l->conn.mq->host, in);
     MP_CRASH_POINT("mqtt.taken");
 }
 
-/* New, or come again?  True: hand it over. */
+/* New, or come again?  True: hand it over (and the gate hears of it there,
+ * where its properties are known). */
 static bool take_qos1(struct mqtt_lane *l, struct mp_input *from,
                       uint32_t sequence, struct mp_hash hash)
 {
@@ -248,10 +250,8 @@ static bool take_qos1(struct mqtt_lane *l, struct mp_input *from,
                                &from->ticket)) {
     case MP_AGAIN_PARTLY:
         from->n_done = mp_redelivery_done(&l->seen, from->ticket, &from->done);
-        mp_gate_took(&l->gate, 1, bytes);
         return true;
     case MP_AGAIN_NO:
-        mp_gate_took(&l->gate, 1, bytes);
         return true;
     case MP_AGAIN_IN_WORK:
         mp_gate_took(&l->gate, 1, bytes);
@@ -309,7 +309,6 @@ void mp_mqtt_input_take(struct mqtt_lane *l,
         return;
     }
     if (msg->qos == 0) {
-        mp_gate_took(&l->gate, 0, from.topic.len + from.data.len);
         hash.lo = mq->counter_base;
         hash.hi = mq->counter++;
         hand_over(l, &from, &p, hash, props);

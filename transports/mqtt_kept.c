@@ -5,6 +5,8 @@
  *                or the name of a lane of its own (which holds a dash)
  *   mqtt/lanes   the names of all lanes of their own that have a session at
  *                the broker, a line each
+ *   mqtt/id      what was added to the client id, where nothing else tells
+ *                this data directory's host from another
  *
  * and the records of core/redelivery.h.  Keeping is asynchronous: who must not
  * go on before it is durable waits for that, and is not called at all when
@@ -12,6 +14,8 @@
  */
 #include "transports/mqtt_impl.h"
 
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/log.h"
@@ -19,7 +23,7 @@
 /* Filters are at most 65,535 bytes, and few; past this it is not ours. */
 enum { SESSION_BYTES_MAX = 16 << 20, NAMES_BYTES_MAX = 1 << 20 };
 
-static const char KEPT_LANES[] = "mqtt/lanes";
+static const char KEPT_LANES[] = "mqtt/lanes", KEPT_ID[] = "mqtt/id";
 
 void mp_mqtt_kept_save(struct mqtt_lane *l, struct mp_commit_wait *w,
                        void (*done)(struct mp_commit_wait *w, int rc))
@@ -83,6 +87,50 @@ void mp_mqtt_kept_end(struct mqtt_lane *l)
     mp_mqtt_kept_forget(l);
     mp_records_clear(mp_host_records(mq->host), l->tag);
     mp_host_keep(mq->host, l->kept, mp_slice(NULL, 0), NULL, NULL);
+}
+
+/* ---- the client id ---- */
+
+enum { DIGITS = 4 };
+
+/*
+ * By the directory's path: where a damaged database was set aside, the new
+ * one's host still finds its session.
+ */
+static void choose_digits(const char *data, char digits[DIGITS + 1])
+{
+    static const struct mp_hash_key plain = {UINT64_C(0x636c69656e742d69),
+                                             UINT64_C(0x642d6469676974)};
+    char real[PATH_MAX];
+
+    if (!realpath(data, real))
+        snprintf(real, sizeof real, "%s", data);
+    snprintf(digits, DIGITS + 1, "%04x",
+             (unsigned)(mp_hash64(&plain, mp_slice_str(real)) & 0xffff));
+}
+
+char *mp_mqtt_kept_id(const struct mqtt *mq)
+{
+    const char *plain = mq->config->mqtt.client_id;
+    char digits[DIGITS + 1] = "";
+    struct mp_slice kept;
+    struct mp_buf id;
+    char *text;
+
+    if (!mq->config->mqtt.id_is_shared)
+        return mp_strndup(plain, strlen(plain));
+    kept = mp_host_kept(mq->host, KEPT_ID);
+    if (kept.ptr) {
+        snprintf(digits, sizeof digits, "%.*s", MP_FMT(kept));
+    } else {
+        choose_digits(mq->config->data, digits);
+        mp_host_keep(mq->host, KEPT_ID, mp_slice_str(digits), NULL, NULL);
+    }
+    mp_buf_init(&id, UINT16_MAX);
+    mp_buf_printf(&id, "%s-%s", plain, digits);
+    text = mp_strndup(id.ptr, id.len);
+    mp_buf_fini(&id);
+    return text;
 }
 
 /* ---- the names of lanes ---- */

@@ -267,8 +267,11 @@ struct mqtt_out *mp_mqtt_out_new(struct mqtt *mq)
     return o;
 }
 
+/* Without a broker nothing leaves, for now or for ever. */
 bool mp_mqtt_out_idle(const struct mqtt_out *o)
 {
+    if (o->conn.state != MQTT_UP)
+        return true;
     return mp_list_empty(&o->waiting) && mp_list_empty(&o->window);
 }
 

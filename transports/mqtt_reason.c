@@ -13,8 +13,9 @@
 
 #include "core/base/clock.h"
 
-/* Closed so soon after it was up, the likely reason is a second client. */
-#define SOON (60 * MP_SECOND)
+/* Closed soon after it was up so many times in a row, the likely reason is a
+ * second client: both come back, and each throws the other out. */
+enum { BRIEF_MANY = 3 };
 
 /* "Connection refused" in the middle of a sentence. */
 static const char *system_text(int error, char *text, size_t size)
@@ -103,7 +104,7 @@ static void library_text(const struct mqtt_conn *c, char *text, size_t size)
     case MOSQ_ERR_CONN_LOST:
         if (c->tls_error[0])
             tls_text(c, text, size);
-        else if (c->greeted && mp_now_us() - c->up_us < SOON)
+        else if (c->greeted && c->brief >= BRIEF_MANY)
             snprintf(text, size,
                      "the broker closed the connection; does another client "
                      "use the id '%s'?",

@@ -311,7 +311,7 @@ static void send_event(struct mp_call *c)
                           r->wait ? &c->told : NULL, &ticket);
     if (row < 0) {
         c->told.told = NULL;
-        mp_call_fail(c, (int)row, "the queue is full ([store] queue)");
+        mp_call_fail(c, (int)row, mp_host_full(h));
     } else if (!r->wait) {
         c->told.told = NULL;
         mp_commit_wait(&h->commit, &c->wait, ticket, on_durable);

@@ -17,6 +17,18 @@ const char *mp_event_type_name(enum mp_event_type type)
     return names[type];
 }
 
+struct mp_slice mp_format_type(enum mp_format format)
+{
+    switch (format) {
+    case MP_FORMAT_JSON:
+        return MP_S("application/json");
+    case MP_FORMAT_CBOR:
+        return MP_S("application/cbor");
+    default:
+        return mp_slice(NULL, 0);
+    }
+}
+
 const char *mp_format_name(enum mp_format format)
 {
     static const char *const names[MP_FORMATS] = {"auto",  "json", "cbor",

@@ -39,6 +39,8 @@ enum mp_format {
 };
 
 const char *mp_format_name(enum mp_format format);
+/* Its media type, as effects and answers carry it; ptr NULL: none is said. */
+struct mp_slice mp_format_type(enum mp_format format);
 
 /* CloudEvents names where they exist (docs/INTERFACE, section 4). */
 struct mp_event {
@@ -62,10 +64,18 @@ struct mp_event {
     bool has_expiry;
     uint32_t expiry_s;     /* seconds left */
     struct mp_slice alarm; /* MP_EVENT_ALARM: its name; ptr NULL: none */
-    /* pairs: arrays of at most MP_PAIRS_MAX */
-    const struct mp_pair *params, *properties;
-    uint32_t n_params, n_properties;
+    uint32_t missed;       /* timers: runs that fell out before this one */
+    /* coap, http; ptr NULL: none */
+    struct mp_slice method; /* "PUT" */
+    struct mp_slice path;   /* decoded, with its leading / */
+    struct mp_slice peer, identity;
+    /* pairs: arrays of at most MP_PAIRS_MAX; names of headers in lower case */
+    const struct mp_pair *params, *properties, *query, *headers;
+    uint32_t n_params, n_properties, n_query, n_headers;
 };
+
+/* Room for all pairs of one event. */
+enum { MP_EVENT_PAIRS = 4 * MP_PAIRS_MAX };
 
 enum mp_kind {
     MP_OUT_OK,
@@ -89,7 +99,7 @@ enum {
 enum mp_result_kind {
     MP_RESULT_NONE,  /* nil */
     MP_RESULT_TEXT,  /* a string: data is its bytes */
-    MP_RESULT_JSON,  /* number, boolean or table: data is JSON */
+    MP_RESULT_VALUE, /* number, boolean or table */
     MP_RESULT_REPLY, /* mp.reply: status, headers, data */
 };
 
@@ -104,8 +114,11 @@ struct mp_outcome {
     uint32_t memory;        /* bytes of the arena used at the end */
     struct mp_slice error, traceback;
     enum mp_result_kind result_kind;
-    bool result_json; /* MP_RESULT_REPLY: data is JSON */
+    enum mp_format result_format; /* of result: TEXT, BYTES, JSON, CBOR */
     struct mp_slice result;
+    uint32_t n_headers; /* MP_RESULT_REPLY: read with mp_read_headers */
+    struct mp_slice headers;
+    int64_t max_age_us; /* MP_RESULT_REPLY: -1: none was given */
     uint32_t n_effects, n_logs, logs_cut; /* lines past log_bytes */
     struct mp_slice effects, logs;        /* read with mp_wire_next_* */
 };

@@ -1,5 +1,7 @@
 /*
- * file.c - reading is one loop with a bound.
+ * file.c - reading is one loop with a bound; replacing is write, sync, rename,
+ * sync, in this order and no other: the name never points at bytes that
+ * aren't on disk, and the caller never hears "done" before the name is.
  */
 #include "core/base/file.h"
 
@@ -7,6 +9,11 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "core/base/crash.h"
+
+/* Where the new bytes are until they are whole. */
+#define TMP ".moonpool-new"
 
 int mp_file_read_fd(int fd, size_t max, struct mp_buf *buf, struct mp_why *why)
 {
@@ -65,4 +72,32 @@ int mp_write_all(int fd, struct mp_slice bytes)
         bytes = mp_slice(bytes.ptr + put, bytes.len - (size_t)put);
     }
     return 0;
+}
+
+int mp_file_replace(int dir_fd, const char *name, struct mp_slice bytes,
+                    struct mp_why *why)
+{
+    int rc, fd;
+
+    MP_ASSERT(!strchr(name, '/'));
+    fd = openat(dir_fd, TMP, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+    if (fd < 0)
+        return mp_why_errno(why, "create %s", TMP);
+    rc = mp_write_all(fd, bytes);
+    MP_CRASH_POINT("file.before_sync");
+    if (rc || fsync(fd)) {
+        rc = mp_why_errno(why, "write %zu bytes", bytes.len);
+        goto out;
+    }
+    MP_CRASH_POINT("file.before_rename");
+    if (renameat(dir_fd, TMP, dir_fd, name))
+        rc = mp_why_errno(why, "replace %s", name);
+    MP_CRASH_POINT("file.after_rename");
+    if (!rc && fsync(dir_fd))
+        rc = mp_why_errno(why, "replace %s", name);
+out:
+    if (rc)
+        unlinkat(dir_fd, TMP, 0); /* gone once renamed, which is fine */
+    close(fd);
+    return rc;
 }

@@ -1,5 +1,5 @@
 /*
- * file.h - small files, read whole.
+ * file.h - small files, read whole and replaced whole.
  *
  * Paths are relative to dir_fd, or to where we are with AT_FDCWD.
  *
@@ -24,6 +24,14 @@ MP_MUST int mp_file_read(int dir_fd, const char *path, size_t max,
 
 /* As mp_file_read, from an open descriptor of any kind, to its end. */
 MP_MUST int mp_file_read_fd(int fd, size_t max, struct mp_buf *buf,
+                            struct mp_why *why);
+
+/*
+ * Replace a small file of the directory.  At every instant, power cuts
+ * included, name holds the old bytes or the new: the rename is the commit.
+ * On error, the directory knows which.  One writer at a time a directory.
+ */
+MP_MUST int mp_file_replace(int dir_fd, const char *name, struct mp_slice bytes,
                             struct mp_why *why);
 
 /* write(2) until all is written; MP_EIO with errno set. */

@@ -18,6 +18,7 @@ enum {
      * properties.  More are cut off; real senders use a handful. */
     MP_PAIRS_MAX = 32,
     MP_PROPERTIES_MAX = 64 << 10, /* bytes of one message's, together */
+    MP_HEADERS_BYTES = 8 << 10,   /* of one reply, together */
     MP_TRACE_MAX = 512, /* a traceparent is 55 bytes (W3C); longer is none */
 
     /* MQTT topics are at most 65,535 bytes; 1,024 is what we publish to. */

@@ -207,9 +207,43 @@ struct mp_entry mp_get_entry(struct mp_reader *r)
     return e;
 }
 
+/* What only timers and requests have; a bit of the type says that it is
+ * there. */
+enum { MORE = 0x80 };
+
+static bool has_more(const struct mp_event *e)
+{
+    return e->path.ptr || e->missed;
+}
+
+static void put_more(struct mp_buf *b, const struct mp_event *e)
+{
+    mp_put_u32(b, e->missed);
+    put_optional(b, e->method);
+    put_optional(b, e->path);
+    put_optional(b, e->peer);
+    put_optional(b, e->identity);
+    put_pairs(b, e->query, e->n_query);
+    put_pairs(b, e->headers, e->n_headers);
+}
+
+static void get_more(struct mp_reader *r, struct mp_event *e,
+                     struct mp_pair *pairs)
+{
+    e->missed = mp_get_u32(r);
+    e->method = get_optional(r);
+    e->path = get_optional(r);
+    e->peer = get_optional(r);
+    e->identity = get_optional(r);
+    e->query = pairs;
+    e->n_query = get_pairs(r, pairs, MP_PAIRS_MAX);
+    e->headers = pairs + MP_PAIRS_MAX;
+    e->n_headers = get_pairs(r, pairs + MP_PAIRS_MAX, MP_PAIRS_MAX);
+}
+
 void mp_put_event(struct mp_buf *b, const struct mp_event *e)
 {
-    mp_put_u8(b, (uint8_t)e->type);
+    mp_put_u8(b, (uint8_t)e->type | (has_more(e) ? MORE : 0));
     mp_put_u8(b, (uint8_t)e->format);
     mp_put_u8(b, e->qos);
     mp_put_u8(b, e->retained);
@@ -232,12 +266,20 @@ void mp_put_event(struct mp_buf *b, const struct mp_event *e)
     mp_put_slice(b, e->topic);
     put_pairs(b, e->params, e->n_params);
     put_pairs(b, e->properties, e->n_properties);
+    if (has_more(e))
+        put_more(b, e);
 }
 
 void mp_get_event(struct mp_reader *r, struct mp_event *e,
                   struct mp_pair *pairs)
 {
-    e->type = (enum mp_event_type)get_below(r, MP_EVENT_TYPES);
+    uint8_t type = mp_get_u8(r);
+
+    *e = (struct mp_event){.type = type & ~MORE};
+    if (e->type >= MP_EVENT_TYPES) {
+        e->type = MP_EVENT_MQTT;
+        r->bad = true;
+    }
     e->format = (enum mp_format)get_below(r, MP_FORMATS);
     e->qos = (uint8_t)get_below(r, 3);
     e->retained = get_bool(r);
@@ -262,6 +304,8 @@ void mp_get_event(struct mp_reader *r, struct mp_event *e,
     e->n_params = get_pairs(r, pairs, MP_PAIRS_MAX);
     e->properties = pairs + MP_PAIRS_MAX;
     e->n_properties = get_pairs(r, pairs + MP_PAIRS_MAX, MP_PAIRS_MAX);
+    if (type & MORE)
+        get_more(r, e, pairs + 2 * MP_PAIRS_MAX);
 }
 
 /* ---- LOAD, UNLOAD ---- */
@@ -464,6 +508,17 @@ void mp_wire_loaded(struct mp_buf *b, const struct mp_loaded *loaded)
     mp_frame_end(b, mark);
 }
 
+/* What is kept of an error, for long: the texts are as short as the worker
+ * makes them, or they are a lie. */
+static void get_error(struct mp_reader *r, struct mp_slice *error,
+                      struct mp_slice *traceback)
+{
+    *error = mp_get_slice(r);
+    *traceback = mp_get_slice(r);
+    if (error->len > MP_ERROR_MAX || traceback->len > MP_TRACEBACK_MAX)
+        r->bad = true;
+}
+
 int mp_read_loaded(struct mp_slice body, struct mp_loaded *loaded,
                    struct mp_slice *names)
 {
@@ -476,8 +531,7 @@ int mp_read_loaded(struct mp_slice body, struct mp_loaded *loaded,
     loaded->image_bytes = mp_get_u32(&r);
     loaded->load_us = mp_get_u32(&r);
     loaded->single = get_bool(&r);
-    loaded->error = mp_get_slice(&r);
-    loaded->traceback = mp_get_slice(&r);
+    get_error(&r, &loaded->error, &loaded->traceback);
     loaded->handlers = names;
     loaded->n_handlers = get_slices(&r, names, MP_TRIGGERS_MAX);
     loaded->n_logs = mp_get_u32(&r);
@@ -539,8 +593,11 @@ void mp_wire_done(struct mp_buf *b, const struct mp_outcome *out)
     mp_put_slice(b, out->error);
     mp_put_slice(b, out->traceback);
     mp_put_u8(b, (uint8_t)out->result_kind);
-    mp_put_u8(b, out->result_json);
+    mp_put_u8(b, (uint8_t)out->result_format);
     mp_put_slice(b, out->result);
+    mp_put_u32(b, out->n_headers);
+    mp_put_slice(b, out->headers);
+    mp_put_u64(b, (uint64_t)out->max_age_us);
     mp_put_u32(b, out->n_effects);
     mp_put_slice(b, out->effects);
     mp_put_u32(b, out->n_logs);
@@ -561,16 +618,39 @@ int mp_read_done(struct mp_slice body, struct mp_outcome *out)
     out->copy_ns = mp_get_u32(&r);
     out->run_ns = mp_get_u32(&r);
     out->memory = mp_get_u32(&r);
-    out->error = mp_get_slice(&r);
-    out->traceback = mp_get_slice(&r);
+    get_error(&r, &out->error, &out->traceback);
     out->result_kind = (enum mp_result_kind)get_below(&r, MP_RESULT_REPLY + 1);
-    out->result_json = get_bool(&r);
+    out->result_format = (enum mp_format)get_below(&r, MP_FORMATS);
     out->result = mp_get_slice(&r);
+    out->n_headers = mp_get_u32(&r);
+    out->headers = mp_get_slice(&r);
+    out->max_age_us = (int64_t)mp_get_u64(&r);
     out->n_effects = mp_get_u32(&r);
     out->effects = mp_get_slice(&r);
     out->n_logs = mp_get_u32(&r);
     out->logs_cut = mp_get_u32(&r);
     out->logs = mp_get_slice(&r);
+    return finish(&r);
+}
+
+void mp_put_headers(struct mp_buf *b, const struct mp_pair *headers, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        mp_put_slice(b, headers[i].name);
+        mp_put_slice(b, headers[i].value);
+    }
+}
+
+int mp_read_headers(const struct mp_outcome *out, struct mp_pair *headers)
+{
+    struct mp_reader r = mp_reader(out->headers);
+
+    if (out->n_headers > MP_PAIRS_MAX)
+        return MP_EPARSE;
+    for (uint32_t i = 0; i < out->n_headers; i++) {
+        headers[i].name = mp_get_slice(&r);
+        headers[i].value = mp_get_slice(&r);
+    }
     return finish(&r);
 }
 

@@ -300,7 +300,8 @@ static inline struct mp_slice mp_get_slice(struct mp_reader *r)
 /* On malformed bytes they make the reader bad. */
 struct mp_value mp_get_value(struct mp_reader *r);
 struct mp_entry mp_get_entry(struct mp_reader *r);
-/* params and properties point into pairs, of 2 * MP_PAIRS_MAX */
+/* params, properties, query and headers point into pairs, of
+ * MP_EVENT_PAIRS */
 void mp_get_event(struct mp_reader *r, struct mp_event *e,
                   struct mp_pair *pairs);
 
@@ -309,7 +310,8 @@ MP_MUST int mp_read_load(struct mp_slice body, struct mp_load *load,
                          struct mp_load_store *store);
 void mp_load_fini(struct mp_load_store *store);
 MP_MUST int mp_read_unload(struct mp_slice body, uint32_t *fn);
-/* params and properties point into pairs, of 2 * MP_PAIRS_MAX */
+/* params, properties, query and headers point into pairs, of
+ * MP_EVENT_PAIRS */
 MP_MUST int mp_read_run(struct mp_slice body, struct mp_run *run,
                         struct mp_pair *pairs);
 MP_MUST int mp_read_resume(struct mp_slice body, struct mp_resume *resume);
@@ -319,6 +321,12 @@ MP_MUST int mp_read_loaded(struct mp_slice body, struct mp_loaded *loaded,
                            struct mp_slice *names);
 MP_MUST int mp_read_wait(struct mp_slice body, struct mp_wait *wait);
 MP_MUST int mp_read_done(struct mp_slice body, struct mp_outcome *out);
+/* The headers of a reply, as bytes; and into headers, of MP_PAIRS_MAX.
+ * MP_EPARSE: malformed. */
+void mp_put_headers(struct mp_buf *b, const struct mp_pair *headers,
+                    uint32_t n);
+MP_MUST int mp_read_headers(const struct mp_outcome *out,
+                            struct mp_pair *headers);
 
 /* The next element; pairs of MP_PAIRS_MAX.  MP_EPARSE: malformed. */
 MP_MUST int mp_read_effect(struct mp_reader *r, struct mp_effect *effect,

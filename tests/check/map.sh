@@ -28,10 +28,10 @@ BEGIN {
     door("^uv\\.h$", "^(core|transports|cli)/")
     door("^ini\\.h$", "^core/ini\\.c$")
     door("^seccomp\\.h$", "^luart/cage\\.c$")
-    door("^sqlite3\\.h$", "^core/store\\.c$")
+    door("^sqlite3\\.h$", "^core/store[_a-z]*\\.[ch]$")
     door("^coap", "^transports/coap")
     door("^microhttpd\\.h$", "^(core/api/|transports/http)")
-    door("^mbedtls/", "^ota/")
+    door("^mbedtls/", "^(ota/|transports/http_auth)")
     door("^cmocka\\.h$", "^tests/unit/")
 
     # what is libc and the kernel

@@ -17,6 +17,7 @@ mp() {
 }
 out_is() { [ "$(cat "$work/out")" = "$1" ]; }
 out_has() { grep -qF -- "$1" "$work/out"; }
+out_err_is() { [ "$(cat "$work/out" "$work/err")" = "$1" ]; }
 err_has() { grep -qF -- "$1" "$work/err"; }
 logged() { grep -q "$1" "$work/log"; }
 pub() { mosquitto_pub -p "$PORT" -q 1 -t "$1" -m "$2"; }
@@ -101,6 +102,16 @@ start_broker "$work/broker" || exit 1
 
 case_is "without a host and without data there is nobody to ask" \
     exits 3 dlq ls
+case_is "and the directory that isn't there is named" \
+    err_has 'data: there is no such directory'
+case_is "an empty path is told" exits 2 dlq ls --host ''
+help_fits() {
+    local verb
+    for verb in run new check test invoke send state dlq queue; do
+        "$BUILD/moonpool" "$verb" --help
+    done | awk 'length > 80 { wide = 1 } END { exit wide || NR < 50 }'
+}
+case_is "help fits a terminal" help_fits
 start_host
 case_is "the host has a socket that others can't use" \
     [ "$(stat -c %a "$work/data/moonpool.sock")" = 660 ]
@@ -147,10 +158,20 @@ case_is "a list has names and values" out_has '"xé \"q\""'
 case_is "a value that is no JSON is told" \
     exits 2 state set meter n oops --key d1
 case_is "with how it is written" err_has "'\"oops\"'"
+case_is "null is no value" exits 2 state set meter n null --key d1
+case_is "and the way to remove one is told" err_has 'moonpool state rm'
+case_is "a dump that isn't there is told" exits 1 state restore meter /no/dump
+case_is "once" out_err_is 'moonpool state: there is no /no/dump'
 case_is "a function without [state] has none" exits 1 state ls plain
 case_is "and that is said" err_has 'no [state] section'
 mp state dump meter
 cp "$work/out" "$work/dump.json"
+full_disk() {
+    "$BUILD/moonpool" state dump meter --store "$work/data" >/dev/full \
+        2>"$work/err"
+    [ $? -eq 1 ] && err_has 'No space left'
+}
+case_is "a dump that a full disk cuts short is none" full_disk
 case_is "a dump has every actor" \
     grep -q '"d2": {' "$work/dump.json"
 mp state rm meter n --key d2
@@ -158,6 +179,8 @@ case_is "a value can be removed" exits 1 state get meter n --key d2
 case_is "what is not there can't be removed" exits 1 state rm meter n --key d2
 case_is "and that is said" err_has "'meter' has no value 'n' for the key 'd2'"
 case_is "nor without saying which" exits 2 state rm meter --key d2
+case_is "nor by a prefix, which would be more than meant" \
+    exits 2 state rm meter --key d2 --all --prefix m
 case_is "what is missing is named" exits 2 state ls
 case_is "by its name" err_has 'FUNCTION is missing'
 mp state set meter m 1 --key d2
@@ -183,11 +206,17 @@ case_is "what is sent to a function that isn't there is told so" \
     out_has 'send, no such function'
 case_is "and can be dropped" exits 0 queue drop nobody --all
 
+case_is "a function's name is no part of a path" \
+    exits 1 queue drop 'nobody&limit=1' --all
+case_is "nor cut short" exits 1 queue ls "nobody$(printf '%080d' 0)"
+case_is "what is missing is told in a word" exits 2 queue
+case_is "and how all of it is written" err_has 'queue: ls|drop is missing; usage'
+
 # ---- alarms ----
 
 mp send bell --data x --wait
 case_is "an alarm is listed with what waits" exits 0 queue ls bell
-case_is "by its name" grep -q 'bell .* in 60 min  alarm .* ring' "$work/out"
+case_is "by its name" grep -q 'bell .* in 60 min  alarm .* ring$' "$work/out"
 case_is "as JSON, too" exits 0 queue ls --json
 case_is "with when it is due" grep -q '"alarm":"ring".*"due":"2' "$work/out"
 mp queue drop bell --all
@@ -209,6 +238,11 @@ cp "$work/out" "$work/event.json"
 case_is "replayed it fails again" exits 0 dlq replay "$id"
 case_is "and is another letter" until_true 5 letters 1
 case_is "the first one is gone" exits 1 dlq show "$id"
+mp dlq ls --json
+id=$(sed 's/.*"id":\([0-9]*\).*/\1/' "$work/out")
+case_is "one of another function is left alone" exits 1 dlq drop plain "$id"
+case_is "and that is said" err_has "is of 'meter', not of 'plain'"
+case_is "all is not one" exits 2 dlq drop "$id" --all
 sed -i 's/if not n then.*/n = n or 100/' "$work/f/meter/main.lua"
 kill -HUP "$HOST"
 until_true 10 logged 'host: reloaded'
@@ -234,26 +268,21 @@ case_is "a state's value is read" \
     answers 200 GET '/v1/functions/meter/state/n?key=d1'
 case_is "as JSON" says '"value":42'
 
-# Clients that connect and say nothing.
-idle() {
-    local n
-    for ((n = 0; n < 20; n++)); do
-        start SILENT python3 -c '
-import socket, sys, time
-s = socket.socket(socket.AF_UNIX)
-s.connect(sys.argv[1])
-time.sleep(60)' "$work/data/moonpool.sock"
-        SILENTS+=("$SILENT")
-    done
-}
+turned_away() { not mp dlq ls && err_has 'too many clients ask at once'; }
+# Clients that connect and say nothing: all at once, however busy the machine
+# is, as the first of them are cut off after 10 s.
 if command -v python3 >/dev/null; then
-    SILENTS=()
-    idle
-    case_is "past sixteen clients one is told so" \
-        until_true 4 answers 503 GET /healthz
+    start SILENTS python3 -c '
+import socket, sys, time
+clients = [socket.socket(socket.AF_UNIX) for n in range(20)]
+for s in clients:
+    s.connect(sys.argv[1])
+time.sleep(60)' "$work/data/moonpool.sock"
+    # Not by curl, which reads no answer that came before it had asked.
+    case_is "past sixteen clients one is told so" until_true 5 turned_away
     case_is "and who says nothing is cut off after a while" \
         until_true 15 answers 200 GET /healthz
-    for one in "${SILENTS[@]}"; do end "$one"; done
+    end "$SILENTS"
 fi
 
 # ---- who waits ----

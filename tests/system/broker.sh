@@ -76,6 +76,45 @@ mosquitto_pub -p "$PORT" -q 1 -t sensors/d2/env -m '{"temp":42}'
 case_is "and everything goes on" \
     until_true 5 grep -q 'alerts/d2' "$work/alerts"
 
+case_is "one that was closed is no reason to suspect another client" \
+    not logged 'another client'
+
+# Another data directory is another host: it must not take this one's session.
+id_in() { sed -n "s/.*connected to .* as '\(moonpool-.*\)' .*/\1/p" "$1" | head -1; }
+other() {
+    start OTHER "$BUILD/moonpool-host" --functions "$work/f" \
+        --data "$work/$1" --mqtt "mqtt://127.0.0.1:$PORT" --workers 1 \
+        2>"$work/other.log"
+    until_true 10 grep -q 'mqtt: connected' "$work/other.log"
+}
+id=$(id_in "$work/log")
+before=$(grep -c 'connection lost' "$work/log")
+case_is "a host with another data directory connects" other data2
+id2=$(id_in "$work/other.log")
+case_is "its client id ($id2) is not $id" [ "$id2" != "$id" ]
+case_is "and has four digits at its end" \
+    eval '[[ $id2 =~ ^moonpool-.*-[0-9a-f]{4}$ ]]'
+case_is "the first keeps its connection" \
+    [ "$(grep -c 'connection lost' "$work/log")" -eq "$before" ]
+end "$OTHER"
+mv "$work/data2" "$work/data3"
+case_is "the id moves with the data directory" \
+    eval 'other data3 && [ "$(id_in "$work/other.log")" = "$id2" ]'
+end "$OTHER"
+
 case_is "SIGTERM ends it" end "$HOST"
 case_is "and it says offline, retained" [ "$(status)" = offline ]
+
+# What the session still has for a function that went away.
+mosquitto_pub -p "$PORT" -q 1 -t slow/1 -m x
+mosquitto_pub -p "$PORT" -q 1 -t slow/2 -m x
+rm -r "$work/f/slow"
+start HOST "$BUILD/moonpool-host" --functions "$work/f" --data "$work/data" \
+    --mqtt "mqtt://127.0.0.1:$PORT" --workers 2 2>"$work/log"
+case_is "messages that are for no function are told, once" \
+    until_true 10 logged 'router: messages that no function is for.*topic="\?slow/1'
+sleep 0.2
+case_is "and not each of them" \
+    [ "$(grep -c 'that no function is for' "$work/log")" -eq 1 ]
+end "$HOST"
 cases_end

@@ -33,7 +33,7 @@ value_is() {
     [ "$("$BUILD/moonpool" state get "$1" "$3" --key "$2" \
         --store "$work/data" 2>&1)" = "$4" ]
 }
-counts() { until_true 8 value_is count "$1" n "$2"; }
+counts() { until_true 15 value_is count "$1" n "$2"; }
 got() { [ "$(grep -cx "$1" "$work/out")" -eq "$2" ]; }
 got_more() { [ "$(grep -cx "$1" "$work/out")" -ge "$2" ]; }
 parked() {
@@ -111,9 +111,12 @@ pub count/slow s-marker
 case_is "nor when it was parked" counts slow 2
 
 pub free/in f1 0.05
-pub free/in f2 0.3 &
-pub free/in f2 0.3 &
-pub free/in f2 0.3
+PUBS=()
+for n in 1 2 3; do
+    pub free/in f2 0.3 &
+    PUBS+=("$!")
+done
+wait "${PUBS[@]}"
 until_true 5 got_more 'out/free f1' 1
 until_true 5 got_more 'out/free f2' 1
 sleep 0.5
@@ -142,12 +145,12 @@ case_is "an id is forgotten when the time of dedupe is over" \
     until_true 5 value_is brief a n 3
 
 # Killed while one is parked and in work.
-pub count/killed k 0.5
+pub count/killed k 2
 case_is "one that takes longer than hold is parked" \
     until_true 5 parked count 1
-pub count/killed k 0.5
+pub count/killed k 2
 end "$HOST" KILL
-pub count/killed k 0.5
+pub count/killed k 2
 pub count/killed k-marker
 host
 case_is "parked and killed it is counted once, with three repeats" \

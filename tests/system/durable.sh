@@ -125,6 +125,22 @@ return function()
     mp.state.increment("n")
 end
 END
+SLEEPER='local mp = require "moonpool"
+return function(e)
+    mp.log.info("asleep: " .. e.data)
+    mp.sleep(tonumber(e.params.s))
+    mp.publish("out/sleeper", e.data)
+end'
+sleeper() {
+    function_of sleeper "[trigger in]" "mqtt = sleeper/{s}" "[limits]" \
+        "timeout = 60s" "cpu = 300ms" "[grant]" "publish = out/#" "$@"
+}
+sleeper <<<"$SLEEPER"
+function_of busy "[trigger in]" "mqtt = busy/in" "[limits]" "cpu = 200ms" \
+    "timeout = 10s" <<<'return function() while true do end end'
+function_of dozy "[trigger in]" "mqtt = dozy/in" "[limits]" "timeout = 300ms" \
+    "[retry]" "attempts = 1" \
+    <<<'return function() require "moonpool".sleep(5) end'
 # Reached by sends and its own alarms only.
 function_of only "[state]" "[grant]" "publish = out/#" <<'END'
 local mp = require "moonpool"
@@ -212,6 +228,10 @@ comes "out/loose/a retry 3"
 case_is "or overtake it, where that is asked for" \
     before "out/loose/a next 1" "out/loose/a retry 3"
 
+mp send loose --key z --data retry --wait >"$work/sent" 2>&1
+case_is "who waits for an outcome is told that it is tried again" \
+    grep -qE '^retry +attempt 1 of 3; it is run again in 0.1 s' "$work/sent"
+
 # ---- dead letters ----
 
 pub strict/c never
@@ -290,6 +310,41 @@ wait "$PUB"
 host
 counted() { [ "$(mp state get total n)" = "$1" ]; }
 case_is "no event is lost by it, none counted twice" until_true 10 counted 300
+
+# What sleeps has done nothing yet, and comes again.
+pub sleeper/50 parked
+case_is "what sleeps is parked" until_true 5 waiting sleeper 1
+pub sleeper/51 unacked
+until_true 5 logged 'asleep: unacked'
+began=${EPOCHREALTIME/./}
+end "$HOST"
+ms=$(((${EPOCHREALTIME/./} - began) / 1000))
+case_is "a stop waits for no sleep that comes again ($ms ms)" [ "$ms" -lt 1000 ]
+sleeper <<<"${SLEEPER/tonumber(e.params.s)/0}"
+host
+case_is "it does, from its row" comes "out/sleeper parked"
+case_is "and from the broker" comes "out/sleeper unacked"
+sleeper <<<"$SLEEPER"
+kill -HUP "$HOST"
+until_true 5 logged 'sleeper: replaced'
+mosquitto_pub -p "$PORT" -q 0 -t sleeper/0.8 -m fleeting
+until_true 5 logged 'asleep: fleeting'
+end "$HOST"
+case_is "what nobody else has is finished first" comes "out/sleeper fleeting"
+case_is "each of them once" [ "$(grep -c '^out/sleeper ' "$work/out")" -eq 3 ]
+host
+
+# ---- limits ----
+
+pub busy/in
+case_is "a run that computes too long is told so" \
+    until_true 5 logged 'timeout: ran longer than limits.cpu \(200ms\).*topic=busy/in'
+pub dozy/in
+case_is "one that takes too long as well" until_true 5 \
+    logged 'timeout: limits.timeout \(300ms\) passed while it was waiting'
+mp send busy --data x >/dev/null
+case_is "without a topic, none is said" until_true 5 \
+    logged 'busy@.*limits.cpu.*attempt=1 dead_letter=[0-9]*( traceback=.*)?$'
 
 # ---- nothing left but a function without a trigger ----
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # reload.sh - SIGHUP and --watch replace what changed, and only that; what
 # does not load is told and what was live stays; a second host on the same
-# data directory is refused.
+# data directory is refused; what is broken when the host starts loses nothing.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 . tests/lib.sh
@@ -80,5 +80,66 @@ echo '{"about":"never","steps":[{"topic":"three/in","data":"x","expect":{"publis
 write_echo three 1.2.0 untested
 case_is "a save whose tests fail is not" until_true 8 logged 'its tests fail'
 case_is "and what was live stays" answers three both
+end "$HOST"
+
+# Broken at the start: nothing of it runs, and no reading is lost.
+count() { mosquitto_pub -p "$PORT" -q 1 -t "$1/in" -m "$2"; }
+counted() { [ "$(sort -u "$work/counted" | grep -c "^$1/out ")" -eq "$2" ]; }
+write_counter() {
+    write_echo "$1" 1.0.0 x
+    echo "local mp = require 'moonpool'
+return function(event) mp.publish('$1/out', event.data) end" \
+        >"$work/f/$1/main.lua"
+}
+restart() {
+    : >"$work/log"
+    start HOST "$BUILD/moonpool-host" --functions "$work/f" \
+        --data "$work/data" --mqtt "$URL" --workers 1 2>"$work/log"
+    until_true 10 logged 'host: ready' && until_true 5 logged 'mqtt: connected'
+}
+rm -r "$work/f"
+write_counter five
+write_counter six
+restart || { cat "$work/log"; exit 1; }
+end "$HOST"
+start SUB mosquitto_sub -p "$PORT" -q 1 -c -i counter -v -t five/out \
+    -t six/out >>"$work/counted"
+for n in $(seq 30); do
+    count five "$n"
+    count six "$n"
+done
+echo 'return function(event) this is no Lua end' >"$work/f/five/main.lua"
+case_is "a function that does not load at the start is live all the same" \
+    restart
+case_is "which is told in one line" \
+    logged 'five: .*main.lua:1: .*its events wait on disk until it is mended'
+case_is "and counted" logged 'ready functions=2 triggers=2 workers=1 failed=1'
+case_is "the other one goes on" until_true 5 counted six 30
+count five 31
+count six 31
+case_is "with what comes now, too" until_true 5 counted six 31
+end "$HOST"
+echo '[grants]' >>"$work/f/six/function.conf"
+case_is "so is one whose function.conf has a mistake" restart
+case_is "which is told too" \
+    logged 'six: .*its events wait on disk, by its last good function.conf'
+case_is "and counted" logged 'ready functions=2 triggers=2 workers=1 failed=2'
+count five 32
+count six 32
+end "$HOST"
+count five 33
+count six 33
+echo '[grants]' >>"$work/f/five/function.conf"
+case_is "and where no function can be read" restart
+case_is "all of them wait" \
+    logged 'ready functions=2 triggers=2 workers=1 failed=2'
+write_counter five
+write_counter six
+kill -HUP "$HOST"
+case_is "a good reload is told" until_true 5 logged 'five: mended'
+case_is "for each" until_true 5 logged 'six: mended'
+case_is "and runs what waited, all of it" until_true 5 counted five 33
+case_is "of each" until_true 5 counted six 33
+end "$SUB"
 end "$HOST"
 cases_end

@@ -43,6 +43,13 @@ ask() {
     curl -sS --max-time 5 --unix-socket "$work/data/moonpool.sock" \
         "http://moonpool$1"
 }
+# stops_at_once TITLE: the host, in a moment, not after the drain's 4 s.
+stops_at_once() {
+    local began=${EPOCHREALTIME/./}
+    end "$HOST"
+    local ms=$(((${EPOCHREALTIME/./} - began) / 1000))
+    case_is "$1 ($ms ms)" [ "$ms" -lt 1000 ]
+}
 metric() { ask /metrics | sed -n "s/^moonpool_$1 //p"; }
 
 # ---- functions ----
@@ -305,7 +312,7 @@ end "$BROKER"
 case_is "without a broker functions go on" until_true 8 value_is chain n 20
 case_is "what they say waits on disk" \
     [ "$(sql 'SELECT COUNT(*) FROM outbox')" -gt 5 ]
-end "$HOST"
+stops_at_once "and a host with that on its hands stops at once"
 host
 start BROKER mosquitto -c "$work/broker/mosquitto.conf" \
     >>"$work/broker/mosquitto.log" 2>&1

@@ -38,7 +38,7 @@ static void on_trouble(void *arg, const struct mp_why *why)
     fail_msg("%s", why->text);
 }
 
-static void on_seal(void *arg, struct mp_batch *batch)
+static void no_seal(void *arg, struct mp_batch *batch)
 {
     (void)arg;
     (void)batch;
@@ -54,7 +54,7 @@ void db_kit_start(struct db_kit *k)
     const struct mp_commit_user user = {.opened = on_opened,
                                         .unable = on_trouble,
                                         .failed = on_trouble,
-                                        .seal = on_seal,
+                                        .seal = no_seal,
                                         .arg = k};
 
     k->opened = false;
@@ -120,6 +120,52 @@ void db_kit_until(struct db_kit *k, bool (*is)(void *arg), void *arg)
         uv_run(&k->loop, UV_RUN_ONCE);
     }
     uv_timer_stop(&k->deadline);
+}
+
+struct load {
+    struct mp_read read;
+    int (*load)(void *arg, struct mp_db *db, struct mp_why *why);
+    void *arg;
+    bool done;
+};
+
+static int load_work(struct mp_read *r, struct mp_db *db, struct mp_why *why)
+{
+    struct load *l = mp_of(r, struct load, read);
+
+    return l->load(l->arg, db, why);
+}
+
+static void load_done(struct mp_read *r, int rc, const struct mp_why *why)
+{
+    if (rc)
+        fail_msg("%s", why->text);
+    mp_of(r, struct load, read)->done = true;
+}
+
+static bool is_loaded(void *arg)
+{
+    return ((struct load *)arg)->done;
+}
+
+void db_kit_load(struct db_kit *k,
+                 int (*load)(void *arg, struct mp_db *db, struct mp_why *why),
+                 void *arg)
+{
+    struct load l = {.read = {.work = load_work, .done = load_done},
+                     .load = load,
+                     .arg = arg};
+
+    mp_list_init(&l.read.link);
+    mp_reader_do(&k->reader, &l.read);
+    db_kit_until(k, is_loaded, &l);
+}
+
+void db_kit_seal(struct db_kit *k,
+                 void (*seal)(void *arg, struct mp_batch *batch), void *arg)
+{
+    k->commit.user.seal = seal ? seal : no_seal;
+    k->commit.user.arg = arg;
 }
 
 struct until {

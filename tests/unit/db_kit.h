@@ -29,6 +29,13 @@ void db_kit_stop(struct db_kit *k);
 
 /* Let the loop run until is(arg); fails after 30 s. */
 void db_kit_until(struct db_kit *k, bool (*is)(void *arg), void *arg);
+/* A mirror in the reader's thread, as the host loads its own; awaited. */
+void db_kit_load(struct db_kit *k,
+                 int (*load)(void *arg, struct mp_db *db, struct mp_why *why),
+                 void *arg);
+/* What goes with each transaction from now on; NULL: nothing. */
+void db_kit_seal(struct db_kit *k,
+                 void (*seal)(void *arg, struct mp_batch *batch), void *arg);
 /* All that was recorded is durable. */
 void db_kit_commit(struct db_kit *k);
 /* One turn of the loop, without waiting. */

@@ -180,7 +180,13 @@ static void misuse_raises_at_the_callers_line(void **fixture)
         {"mp.publish('a', 'x', {expiry = -1})", "is not a duration"},
         {"mp.publish('a', 'x', {format = 'jsn'})",
          "unknown format 'jsn'; did you mean 'json'?"},
-        {"mp.publish('a', {}, {format = 'cbor'})", "later release"},
+        {"mp.publish('a', {}, {format = 'senml'})",
+         "format 'senml' is for events; send what senml.encode returns"},
+        {"mp.publish('a', print, {format = 'cbor'})", "have a place in CBOR"},
+        {"mp.publish('a', {[true] = 1}, {format = 'cbor'})",
+         "publish: the keys of a table are all strings or all integers"},
+        {"mp.publish('a', {('x'):rep(300000)}, {format = 'cbor'})",
+         "more than limits.output_bytes"},
         {"mp.publish('a', {}, {format = 'text'})", "takes a string"},
         {"mp.publish('a', print)", "main.lua:2: publish: "},
         {"mp.publish('a', {x = 0/0})", "NaN"},
@@ -229,7 +235,7 @@ static void misuse_raises_at_the_callers_line(void **fixture)
          "attempt to index a boolean value"},
         {"return event.decode()", "call it as event:decode()"},
         {"return event:decode('jsn')", "did you mean 'json'?"},
-        {"return event:decode('cbor')", "later release"},
+        {"return event:decode('cobr')", "did you mean 'cbor'?"},
         {"return event:decode(1)", "the format must be a string"},
         {"event.data = nil return event:decode()", "has no data"},
         {"return require 'os'", "module 'os' not found"},
@@ -330,7 +336,7 @@ static void replies_carry_status_and_data(void **fixture)
     run_body("return mp.reply(404, {why = 'x'})", "");
     assert_int_equal(k->done.result_kind, MP_RESULT_REPLY);
     assert_int_equal(k->done.status, 404);
-    assert_true(k->done.result_json);
+    assert_int_equal(k->done.result_format, MP_FORMAT_JSON);
     assert_slice(k->done.result, "{\"why\":\"x\"}");
     run_body("return mp.reply(204)", "");
     assert_int_equal(k->done.status, 204);
@@ -474,8 +480,96 @@ static void a_timer_event_has_no_topic(void **fixture)
     mp_wire_run(&k->out, &run);
     kit_flush(k);
     assert_true(kit_next(k));
-    assert_slice(k->done.result, "attempt data id params source subject time "
-                                 "trigger type");
+    assert_slice(k->done.result, "attempt data id missed params source subject "
+                                 "time trigger type");
+}
+
+static void a_request_says_what_was_asked(void **fixture)
+{
+    static const struct mp_pair query[] = {{{"unit", 4}, {"C", 1}}};
+    static const struct mp_pair headers[] = {{{"x-event", 7}, {"push", 4}}};
+    struct mp_run run;
+
+    (void)fixture;
+    load_body("return table.concat({event.type, event.method, event.path,"
+              " event.query.unit, event.headers['x-event'], event.peer,"
+              " tostring(event.identity), tostring(event.topic)}, ' ')");
+    for (int twice = 0; twice < 2; twice++) { /* nothing stays behind */
+        run = kit_event(k, 1, MP_S(""));
+        run.event.type = MP_EVENT_HTTP;
+        run.event.method = MP_S("PUT");
+        run.event.path = MP_S("/rooms/7");
+        run.event.peer = MP_S("10.0.0.9");
+        run.event.query = query;
+        run.event.headers = headers;
+        run.event.n_query = run.event.n_headers = 1;
+        mp_wire_run(&k->out, &run);
+        kit_flush(k);
+        assert_true(kit_next(k));
+        assert_slice(k->done.result,
+                     "http PUT /rooms/7 C push 10.0.0.9 nil nil");
+    }
+}
+
+static void ask(const char *accept)
+{
+    struct mp_pair head = {MP_S("accept"), mp_slice_str(accept)};
+    struct mp_run run = kit_event(k, 1, MP_S(""));
+
+    run.event.type = MP_EVENT_HTTP;
+    run.event.method = MP_S("GET");
+    run.event.path = MP_S("/");
+    run.event.headers = &head;
+    run.event.n_headers = 1;
+    mp_wire_run(&k->out, &run);
+    kit_flush(k);
+    assert_true(kit_next(k));
+    assert_int_equal(k->done.kind, MP_OUT_OK);
+}
+
+static void an_answer_is_written_as_who_asks_takes_it(void **fixture)
+{
+    (void)fixture;
+    load_body("return {1, 2}");
+    ask("application/json, application/cbor");
+    assert_slice(k->done.result, "[1,2]");
+    ask("*/*");
+    assert_int_equal(k->done.result_format, MP_FORMAT_JSON);
+    ask("text/html;q=1, Application/CBOR;q=0.5");
+    assert_int_equal(k->done.result_format, MP_FORMAT_CBOR);
+    assert_slice(k->done.result, "\x82\x01\x02");
+    load_body("return mp.reply(201, {1, 2})");
+    ask("application/cbor");
+    assert_int_equal(k->done.result_kind, MP_RESULT_REPLY);
+    assert_int_equal(k->done.result_format, MP_FORMAT_CBOR);
+}
+
+static void a_reply_has_headers_and_an_age(void **fixture)
+{
+    struct mp_pair headers[MP_PAIRS_MAX];
+
+    (void)fixture;
+    run_body("return mp.reply(200, 'x', {max_age = '1m',"
+             " headers = {ETag = '\"7\"', ['X-Count'] = 3}})",
+             "");
+    assert_int_equal(k->done.kind, MP_OUT_OK);
+    assert_int_equal(k->done.max_age_us, 60 * MP_SECOND);
+    assert_int_equal(k->done.n_headers, 2);
+    assert_int_equal(mp_read_headers(&k->done, headers), 0);
+    assert_slice(headers[0].name, "ETag");
+    assert_slice(headers[0].value, "\"7\"");
+    assert_slice(headers[1].name, "X-Count");
+    assert_slice(headers[1].value, "3");
+    run_body("return mp.reply(200, 'x', {headers = {['a b'] = 'x'}})", "");
+    assert_has(k->done.error, "'a b' is no header's name");
+    run_body("return mp.reply(200, 'x', {headers = {a = 'x\\r\\nb: y'}})", "");
+    assert_has(k->done.error, "has a control byte");
+    run_body("return mp.reply(200, 'x', {headers = {a = ('x'):rep(9000)}})",
+             "");
+    assert_has(k->done.error, "more than 8192 bytes");
+    run_body("return mp.reply(204)", "");
+    assert_int_equal(k->done.n_headers, 0);
+    assert_int_equal(k->done.max_age_us, -1);
 }
 
 static void decode_gives_the_payload_as_a_value(void **fixture)
@@ -497,32 +591,127 @@ static void decode_gives_the_payload_as_a_value(void **fixture)
     assert_slice(k->done.result, "false");
 }
 
+/* "1" is a number in JSON and another one in CBOR; no SenML is a number. */
 static void decode_follows_format_and_content_type(void **fixture)
 {
+    static const char json[] = "1", cbor[] = "-18", text[] = "'1'",
+                      senml_json[] = "payload is not SenML in JSON: expected a "
+                                     "list of records",
+                      senml_cbor[] = "payload is not SenML in CBOR: expected a "
+                                     "list of records";
     static const struct {
         enum mp_format format;
         const char *type, *result;
     } rows[] = {
-        {MP_FORMAT_AUTO, NULL, "number"},
-        {MP_FORMAT_AUTO, "application/json", "number"},
-        {MP_FORMAT_AUTO, "text/plain; charset=utf-8", "string"},
-        {MP_FORMAT_AUTO, "application/octet-stream", "string"},
-        {MP_FORMAT_TEXT, "application/json", "string"},
-        {MP_FORMAT_JSON, "text/plain", "number"},
+        {MP_FORMAT_AUTO, NULL, json},
+        {MP_FORMAT_AUTO, "", json},
+        {MP_FORMAT_AUTO, "application/json", json},
+        {MP_FORMAT_AUTO, "application/json;charset=utf-8", json},
+        {MP_FORMAT_AUTO, "application/problem+json", json},
+        {MP_FORMAT_AUTO, "application/cbor", cbor},
+        {MP_FORMAT_AUTO, "Application/CBOR ; a=b", cbor},
+        {MP_FORMAT_AUTO, "application/vnd.x.y+cbor", cbor},
+        {MP_FORMAT_AUTO, "application/cbor-seq", json},
+        {MP_FORMAT_AUTO, "+cbor", cbor},
+        {MP_FORMAT_AUTO, "application/senml+json", senml_json},
+        {MP_FORMAT_AUTO, "application/senml+cbor", senml_cbor},
+        {MP_FORMAT_AUTO, "APPLICATION/SENML+CBOR;v=1", senml_cbor},
+        {MP_FORMAT_AUTO, "application/senml", senml_json},
+        {MP_FORMAT_AUTO, "text/plain; charset=utf-8", text},
+        {MP_FORMAT_AUTO, "TEXT/csv", text},
+        {MP_FORMAT_AUTO, "text", json},
+        {MP_FORMAT_AUTO, "application/octet-stream", text},
+        {MP_FORMAT_AUTO, "application/octet-streams", json},
+        {MP_FORMAT_AUTO, "image/png", json},
+        {MP_FORMAT_AUTO, ";", json},
+        {MP_FORMAT_TEXT, "application/json", text},
+        {MP_FORMAT_JSON, "text/plain", json},
+        {MP_FORMAT_CBOR, "application/json", cbor},
+        {MP_FORMAT_BYTES, NULL, text},
+        {MP_FORMAT_SENML, NULL, senml_json},
     };
 
     (void)fixture;
-    load_body("return type(event:decode())");
+    load_body("local v = event:decode()"
+              " return type(v) == 'string' and \"'\" .. v .. \"'\" or"
+              " tostring(v)");
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct mp_run run = kit_event(k, 1, MP_S("12"));
+        struct mp_run run = kit_event(k, 1, MP_S("1"));
 
         run.event.format = rows[i].format;
         run.event.datacontenttype = mp_slice_str(rows[i].type);
         mp_wire_run(&k->out, &run);
         kit_flush(k);
         assert_true(kit_next(k));
-        assert_slice(k->done.result, rows[i].result);
+        print_message("%s\n", rows[i].type ? rows[i].type : "no type");
+        if (k->done.kind == MP_OUT_REJECTED)
+            assert_slice(k->done.error, rows[i].result);
+        else
+            assert_slice(k->done.result, rows[i].result);
     }
+}
+
+static void decode_reads_cbor_and_senml(void **fixture)
+{
+    (void)fixture;
+    expect("local t = event:decode('cbor') return json.encode(t)",
+           "\xa1\x61t\xf9\x4f\xdb", "{\"t\":31.421875}");
+    expect("return event:decode('cbor') == event:decode('cbor')",
+           "\xa1\x61t\xf5", "true");
+    expect("local t = event:decode('senml')"
+           " return t == event:decode('senml') and t ~= event:decode() and"
+           " t[1].name .. t[1].value",
+           "[{\"bn\":\"a/\",\"n\":\"b\",\"v\":5}]", "a/b5");
+    expect("local r = event:decode('senml')[1] return r.name .. r.value",
+           "\x81\xa2\x21\x62kw\x02\x05", "kw5");
+    k->fake_wall_us = INT64_C(1772366400500000);
+    expect("return event:decode('senml')[1].time == mp.now() - 60",
+           "[{\"n\":\"a\",\"v\":1,\"t\":-60}]", "true");
+    k->fake_wall_us = 0;
+    run_body("return event:decode('cbor')", "\x82\x01");
+    assert_int_equal(k->done.kind, MP_OUT_REJECTED);
+    assert_slice(k->done.error, "payload is not CBOR: expected more values at "
+                                "byte 3, but the bytes end");
+    run_body("return event:decode('senml')", "[{\"n\":\"a\",\"v\":1},{}, 5]");
+    assert_int_equal(k->done.kind, MP_OUT_REJECTED);
+    assert_slice(k->done.error, "payload is not SenML in JSON: record 3: must "
+                                "be a table of fields");
+    run_body("return event:decode('senml')", "\x9f");
+    assert_slice(k->done.error, "payload is not SenML in CBOR: expected a "
+                                "value at byte 2, but the bytes end");
+    run_body("return select(2, pcall(event.decode, event, 'cbor')) .. ''", "");
+    assert_has(k->done.result, "payload is not CBOR: ");
+}
+
+static void payloads_can_be_cbor(void **fixture)
+{
+    static const char *const calls[] = {
+        "mp.publish('a', {a = true}, {format = 'cbor'})",
+        "mp.send('archive', {a = true}, {format = 'cbor'})",
+        "mp.publish('a', require 'cbor'.encode{a = true}, {format = 'cbor'})",
+    };
+    struct mp_effect e;
+
+    (void)fixture;
+    k->send = "archive";
+    for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
+        run_body(calls[i], "");
+        e = effect(0);
+        assert_int_equal(e.format, MP_FORMAT_CBOR);
+        assert_slice(e.data, "\xa1\x61"
+                             "a\xf5");
+    }
+}
+
+static void codecs_are_at_hand(void **fixture)
+{
+    (void)fixture;
+    expect("local cbor, senml = require 'cbor', require 'senml'"
+           " return cbor.null == mp.null and cbor.null == json.null and"
+           " json.encode(cbor.array{}) .. json.encode(cbor.decode("
+           "cbor.encode{a = cbor.null})) .."
+           " senml.encode({{name = 'a', value = 1}})",
+           "", "[]{\"a\":null}[{\"n\":\"a\",\"v\":1}]");
 }
 
 /* ---- what there is and what there isn't ---- */
@@ -680,8 +869,14 @@ int main(void)
         TEST(the_function_knows_itself_and_the_time),
         TEST(an_mqtt_event_has_its_fields_and_no_others),
         TEST(a_timer_event_has_no_topic),
+        TEST(a_request_says_what_was_asked),
+        TEST(an_answer_is_written_as_who_asks_takes_it),
+        TEST(a_reply_has_headers_and_an_age),
         TEST(decode_gives_the_payload_as_a_value),
         TEST(decode_follows_format_and_content_type),
+        TEST(decode_reads_cbor_and_senml),
+        TEST(payloads_can_be_cbor),
+        TEST(codecs_are_at_hand),
         TEST(the_sandbox_has_what_is_listed_and_nothing_else),
         TEST(load_takes_text_only),
         TEST(finalizers_are_refused),

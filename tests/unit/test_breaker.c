@@ -95,6 +95,38 @@ static void a_probe_that_says_nothing_lets_another_one_start(void **state)
     assert_true(mp_breaker_may_start(&b, 10 * MP_SECOND));
 }
 
+static void one_that_is_held_starts_nothing_until_it_is_reset(void **state)
+{
+    struct mp_breaker b = {0};
+
+    (void)state;
+    mp_breaker_hold(&b, NULL, 0);
+    assert_false(mp_breaker_may_start(&b, INT64_MAX - 1));
+    mp_breaker_ok(&b);
+    mp_breaker_forget(&b);
+    assert_false(mp_breaker_failed(&b, &rule, 0));
+    assert_false(mp_breaker_may_start(&b, INT64_MAX - 1));
+    assert_int_equal(b.again_us, 0);
+    mp_breaker_reset(&b);
+    assert_true(mp_breaker_may_start(&b, 0));
+}
+
+static void one_that_is_held_is_loaded_again_after_growing_pauses(void **state)
+{
+    struct mp_breaker b = {0};
+
+    (void)state;
+    mp_breaker_hold(&b, &rule, 0);
+    assert_int_equal(b.again_us, 10 * MP_SECOND);
+    mp_breaker_hold(&b, &rule, 100 * MP_SECOND);
+    assert_int_equal(b.again_us, 120 * MP_SECOND);
+    mp_breaker_hold(&b, &rule, 200 * MP_SECOND);
+    assert_int_equal(b.again_us, 235 * MP_SECOND);
+    mp_breaker_reset(&b);
+    mp_breaker_hold(&b, &rule, 0);
+    assert_int_equal(b.again_us, 10 * MP_SECOND);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -104,6 +136,8 @@ int main(void)
         cmocka_unit_test(a_failed_probe_doubles_the_pause_up_to_its_most),
         cmocka_unit_test(a_late_success_from_before_does_not_end_a_quarantine),
         cmocka_unit_test(a_probe_that_says_nothing_lets_another_one_start),
+        cmocka_unit_test(one_that_is_held_starts_nothing_until_it_is_reset),
+        cmocka_unit_test(one_that_is_held_is_loaded_again_after_growing_pauses),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

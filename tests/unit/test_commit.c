@@ -510,7 +510,7 @@ static void after_a_failure_all_are_told_and_it_opens_again(void **state)
     UNTIL(k.opened);
     k.log[0] = '\0';
     one = mp_commit_ticket(&k.c);
-    record(mp_commit_batch(&k.c), 1, 400000);
+    record(mp_commit_batch(&k.c), 1, 700000);
     wait_on(&w[0], 'a', one);
     wait_on(&w[1], 'b', one);
     mp_commit_turn(&k.c, false);
@@ -550,7 +550,7 @@ static void while_it_is_closed_waiting_fails_at_the_next_turn(void **state)
     (void)state;
     start_with(256 << 10, 0);
     UNTIL(k.opened);
-    record(mp_commit_batch(&k.c), 1, 400000);
+    record(mp_commit_batch(&k.c), 1, 700000);
     UNTIL(k.failed);
     k.log[0] = '\0';
     record(mp_commit_batch(&k.c), 2, 10);
@@ -577,17 +577,135 @@ static void pauses_double_until_a_transaction_succeeds(void **state)
     (void)state;
     start_with(256 << 10, 0);
     UNTIL(k.opened);
-    record(mp_commit_batch(&k.c), 1, 400000);
+    record(mp_commit_batch(&k.c), 1, 700000);
     UNTIL(k.failed == 1);
     assert_int_equal(k.c.backoff_ms, 1000);
     UNTIL(k.opened == 2);
-    record(mp_commit_batch(&k.c), 1, 400000);
+    record(mp_commit_batch(&k.c), 1, 700000);
     UNTIL(k.failed == 2);
     assert_int_equal(k.c.backoff_ms, 2000);
     UNTIL(k.opened == 3);
     record(mp_commit_batch(&k.c), 1, 10);
     UNTIL(k.c.durable == k.c.ticket - 1);
     assert_int_equal(k.c.backoff_ms, 0);
+    stop();
+}
+
+/* ---- room ---- */
+
+static void a_row_costs_at_least_what_sqlite_takes_for_it(void **state)
+{
+    static const size_t sizes[] = {10, 900, 1100, 4000, 4100, 20000, 70000};
+    struct waiter w;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        uint64_t used, cost = 0;
+
+        k.opened = 0;
+        start();
+        used = k.c.used;
+        for (int n = 1; n <= 100; n++) {
+            record(mp_commit_batch(&k.c), n, sizes[i]);
+            cost += mp_commit_row_cost(sizes[i]);
+        }
+        wait_on(&w, 'a', mp_commit_ticket(&k.c));
+        UNTIL(w.calls);
+        assert_int_equal(w.rc, 0);
+        assert_true(k.c.used <= used + cost);
+        stop();
+        empty(k.data);
+        assert_int_equal(mkdir(k.data, 0700), 0);
+    }
+    assert_true(mp_commit_row_cost(20000) < 25000);
+    assert_int_equal(mp_commit_change_cost(20000, 20000), 0);
+    assert_int_equal(mp_commit_change_cost(20000, 10), 0);
+    assert_true(mp_commit_change_cost(900, 1100) >= 4096);
+    assert_true(mp_commit_change_cost(20000, 40000) >= 20000);
+}
+
+static void what_is_on_its_way_takes_room_until_it_is_known(void **state)
+{
+    struct waiter w;
+
+    (void)state;
+    start_with(1 << 20, 0);
+    UNTIL(k.opened);
+    assert_true(mp_commit_has_room(&k.c, 800 << 10));
+    mp_commit_grow(&k.c, 500 << 10);
+    assert_false(mp_commit_has_room(&k.c, 500 << 10));
+    assert_true(mp_commit_has_room_later(&k.c, 500 << 10));
+    record(mp_commit_batch(&k.c), 1, 100);
+    wait_on(&w, 'a', mp_commit_ticket(&k.c));
+    mp_commit_turn(&k.c, false);
+    assert_true(k.c.writing);
+    assert_false(mp_commit_has_room(&k.c, 500 << 10));
+    mp_commit_grow(&k.c, 300 << 10);
+    mp_commit_grow_not(&k.c, 300 << 10);
+    UNTIL(w.calls);
+    assert_true(mp_commit_has_room(&k.c, 800 << 10));
+    /* The last thirty-second is for what always goes through. */
+    assert_false(mp_commit_has_room(&k.c, (1 << 20) - k.c.used - (20 << 10)));
+    stop();
+}
+
+static void remove_one(int n)
+{
+    struct mp_batch *b = mp_commit_batch(&k.c);
+    char name[16];
+
+    snprintf(name, sizeof name, "name%d", n);
+    mp_batch_op(b, MP_SQL_KEPT_DELETE);
+    mp_batch_text(b, mp_slice_str(name));
+}
+
+static void once_one_failed_for_its_size_nothing_may_grow(void **state)
+{
+    struct waiter w;
+
+    (void)state;
+    start_with(256 << 10, 0);
+    UNTIL(k.opened);
+    record(mp_commit_batch(&k.c), 1, 50000);
+    wait_on(&w, 'a', mp_commit_ticket(&k.c));
+    UNTIL(w.calls);
+    record(mp_commit_batch(&k.c), 2, 700000);
+    UNTIL(k.failed);
+    assert_true(k.c.uneasy);
+    UNTIL(k.opened == 2);
+    assert_false(mp_commit_has_room(&k.c, 1));
+    record(mp_commit_batch(&k.c), 3, 10);
+    wait_on(&w, 'a', mp_commit_ticket(&k.c));
+    UNTIL(w.calls);
+    assert_int_equal(w.rc, 0);
+    assert_false(mp_commit_has_room(&k.c, 1));
+    remove_one(1);
+    wait_on(&w, 'b', mp_commit_ticket(&k.c));
+    UNTIL(w.calls);
+    assert_true(mp_commit_has_room(&k.c, 1));
+    stop();
+}
+
+static void after_failures_in_a_row_it_is_uneasy_for_longer(void **state)
+{
+    struct waiter w;
+
+    (void)state;
+    start_with(256 << 10, 0);
+    UNTIL(k.opened);
+    assert_false(k.c.uneasy);
+    for (unsigned n = 1; n <= 2; n++) {
+        record(mp_commit_batch(&k.c), 1, 700000);
+        UNTIL(k.failed == n);
+        assert_int_equal(k.c.unease_ms, n * 1000);
+        UNTIL(k.opened == n + 1);
+        record(mp_commit_batch(&k.c), 1, 10); /* one succeeds */
+        wait_on(&w, 'a', mp_commit_ticket(&k.c));
+        UNTIL(w.calls);
+    }
+    assert_true(k.c.uneasy); /* open, and not to be relied on */
+    UNTIL(!k.c.uneasy);
+    assert_true(uv_now(&k.loop) >= k.c.easy_at_ms);
     stop();
 }
 
@@ -763,6 +881,10 @@ int main(void)
         TEST(after_a_failure_all_are_told_and_it_opens_again),
         TEST(while_it_is_closed_waiting_fails_at_the_next_turn),
         TEST(pauses_double_until_a_transaction_succeeds),
+        TEST(a_row_costs_at_least_what_sqlite_takes_for_it),
+        TEST(what_is_on_its_way_takes_room_until_it_is_known),
+        TEST(once_one_failed_for_its_size_nothing_may_grow),
+        TEST(after_failures_in_a_row_it_is_uneasy_for_longer),
         TEST(a_start_without_a_database_waits_for_it),
         TEST(a_reason_that_stays_is_told_once),
         TEST(close_without_a_database_forgets_who_waits),

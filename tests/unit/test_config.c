@@ -232,6 +232,28 @@ static void every_mistake_is_told_with_its_line(void **state)
     t_corpus("moonpool", read_corpus);
 }
 
+static bool id_is_shared(const char *conf, const char *data)
+{
+    const struct mp_overrides o = {.config = path, .data = data};
+    struct mp_config c;
+    bool shared;
+
+    t_file_put(dir, "moonpool.conf", mp_slice_str(conf));
+    assert_int_equal(mp_config_read(&c, &o, &told.report), 0);
+    shared = c.mqtt.id_is_shared;
+    mp_config_fini(&c);
+    return shared;
+}
+
+static void only_a_data_directory_of_ones_own_needs_another_id(void **state)
+{
+    (void)state;
+    assert_true(id_is_shared("", "/tmp/mine"));
+    assert_true(id_is_shared("[paths]\ndata = /tmp/mine\n", NULL));
+    assert_false(id_is_shared("[node]\nname = n1\n", "/tmp/mine"));
+    assert_false(id_is_shared("[mqtt]\nclient_id = gw\n", "/tmp/mine"));
+}
+
 static void an_empty_file_gives_the_defaults(void **state)
 {
     const struct mp_overrides o = {.config = path};
@@ -244,6 +266,7 @@ static void an_empty_file_gives_the_defaults(void **state)
     assert_true(strlen(c.node) > 0);
     snprintf(id, sizeof id, "moonpool-%s", c.node);
     assert_string_equal(c.mqtt.client_id, id);
+    assert_false(c.mqtt.id_is_shared);
     assert_string_equal(c.mqtt.prefix, "moonpool");
     assert_string_equal(c.mqtt.host, "127.0.0.1");
     assert_int_equal(c.mqtt.port, 1883);
@@ -414,6 +437,7 @@ int main(void)
         cmocka_unit_test(a_version_is_semantic),
         T(every_mistake_is_told_with_its_line),
         T(an_empty_file_gives_the_defaults),
+        T(only_a_data_directory_of_ones_own_needs_another_id),
         T(later_files_and_flags_win),
         T(a_file_that_was_asked_for_must_be_there),
         T(a_secret_is_read_from_where_it_is),

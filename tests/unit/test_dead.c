@@ -99,7 +99,7 @@ struct listed {
 static void take_row(struct mp_query *q, struct listed *l)
 {
     struct mp_reader r = mp_reader(mp_column_bytes(q, 7));
-    struct mp_pair pairs[2 * MP_PAIRS_MAX];
+    struct mp_pair pairs[MP_EVENT_PAIRS];
     struct mp_event e;
 
     mp_get_event(&r, &e, pairs);
@@ -356,6 +356,33 @@ static void a_full_group_stays_counted_when_its_first_ones_go(void **state)
     assert_int_equal(give_up("f", "main.lua:1: x", 31, &id), 0);
 }
 
+static void last_ones_in_memory_take_of_the_room_too(void **state)
+{
+    char error[400];
+
+    (void)state;
+    dead.max_bytes = 4000;
+    memset(error, 'x', sizeof error - 1);
+    error[sizeof error - 1] = '\0';
+    for (int i = 0; i < 20; i++) {
+        int n = snprintf(error, sizeof error, "main.lua:%d: ", i);
+
+        error[n] = 'x';
+        for (int k = 0; k < 30; k++) {
+            int64_t id;
+
+            (void)give_up("f", error, k, &id);
+            assert_true(dead.bytes <= 4000);
+        }
+    }
+    assert_int_equal(dead.n_groups, 1); /* the oldest went first */
+    assert_kept(dead.count + 1, 30);
+    mp_dead_flush(&dead);
+    assert_true(dead.bytes <= 4000);
+    assert_true(mp_dead_drop_all(&dead, MP_S("")) > 0);
+    assert_int_equal(dead.bytes, 0);
+}
+
 static void one_letter_is_kept_however_large(void **state)
 {
     struct listed l[4];
@@ -410,6 +437,65 @@ static void one_can_be_dropped_and_its_id_is_not_used_again(void **state)
     assert_int_equal(l[0].id, first);
     assert_int_equal(l[1].id, third);
     assert_int_equal(l[1].count, 2);
+}
+
+static void after_all_were_dropped_ids_go_on_too(void **state)
+{
+    int64_t before, id;
+
+    (void)state;
+    (void)give_up("f", "main.lua:1: x", 1, &before);
+    (void)give_up("g", "main.lua:1: x", 1, &before);
+    assert_int_equal(mp_dead_drop_all(&dead, MP_S("")), 2);
+    restart();
+    (void)give_up("f", "main.lua:1: x", 1, &id);
+    assert_int_equal(id, before + 1);
+    assert_int_equal(mp_dead_drop(&dead, id), 1);
+    restart();
+    restart();
+    (void)give_up("f", "main.lua:1: x", 1, &before);
+    assert_int_equal(before, id + 1);
+}
+
+/* As the command line does where no host runs. */
+static void drop_by_statement(int64_t id)
+{
+    struct mp_batch *b = mp_commit_batch(&kit.commit);
+
+    mp_batch_op(b, MP_SQL_DEAD_KEEP_ID);
+    mp_batch_op(b, MP_SQL_DEAD_DELETE);
+    mp_batch_int(b, id);
+}
+
+static void dropped_without_a_host_ids_go_on_too(void **state)
+{
+    int64_t first, second;
+
+    (void)state;
+    (void)give_up("f", "main.lua:1: x", 1, &first);
+    (void)give_up("f", "main.lua:1: x", 1, &second);
+    db_kit_commit(&kit);
+    drop_by_statement(second);
+    drop_by_statement(first); /* not the highest: nothing is kept */
+    restart();
+    assert_int_equal(dead.kept_id, second);
+    (void)give_up("f", "main.lua:1: x", 1, &first);
+    assert_int_equal(first, second + 1);
+    db_kit_commit(&kit);
+    drop_by_statement(first); /* once more */
+    restart();
+    assert_int_equal(dead.kept_id, first);
+}
+
+static void to_drop_an_older_one_keeps_no_id(void **state)
+{
+    int64_t first, second;
+
+    (void)state;
+    (void)give_up("f", "main.lua:1: x", 1, &first);
+    (void)give_up("f", "main.lua:1: x", 1, &second);
+    assert_int_equal(mp_dead_drop(&dead, first), 1);
+    assert_int_equal(dead.kept_id, 0); /* a row less to write */
 }
 
 static void the_group_goes_with_its_last_letter(void **state)
@@ -490,9 +576,13 @@ int main(void)
         T(functions_versions_sites_and_outcomes_are_groups),
         T(the_oldest_letters_go_when_there_is_no_room),
         T(a_full_group_stays_counted_when_its_first_ones_go),
+        T(last_ones_in_memory_take_of_the_room_too),
         T(one_letter_is_kept_however_large),
         T(the_group_without_letters_for_longest_goes),
         T(one_can_be_dropped_and_its_id_is_not_used_again),
+        T(after_all_were_dropped_ids_go_on_too),
+        T(dropped_without_a_host_ids_go_on_too),
+        T(to_drop_an_older_one_keeps_no_id),
         T(the_group_goes_with_its_last_letter),
         T(one_that_was_not_written_yet_can_be_dropped),
         T(all_of_a_function_or_of_all_can_be_dropped),

@@ -62,6 +62,29 @@ static void assert_event(const struct mp_event *e, const char *json)
     mp_buf_fini(&b);
 }
 
+static void a_request_says_what_was_asked(void **state)
+{
+    static const struct mp_pair query[] = {{{"unit", 4}, {"C", 1}}};
+    static const struct mp_event e = {
+        .type = MP_EVENT_HTTP,
+        .id = {"r1", 2},
+        .time_us = INT64_C(1772366400123456),
+        .attempt = 1,
+        .method = {"PUT", 3},
+        .path = {"/rooms/7", 8},
+        .peer = {"10.0.0.9", 8},
+        .query = query,
+        .n_query = 1,
+    };
+
+    (void)state;
+    assert_event(&e, "{\"id\":\"r1\",\"type\":\"http\","
+                     "\"time\":\"2026-03-01T12:00:00.123Z\",\"params\":{},"
+                     "\"attempt\":1,\"method\":\"PUT\","
+                     "\"path\":\"/rooms/7\",\"query\":{\"unit\":\"C\"},"
+                     "\"headers\":{},\"peer\":\"10.0.0.9\",\"data\":\"\"}");
+}
+
 static void every_name_that_applies_is_there(void **state)
 {
     (void)state;
@@ -324,6 +347,7 @@ static void what_finds_no_room_is_seen(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_request_says_what_was_asked),
         cmocka_unit_test(every_name_that_applies_is_there),
         cmocka_unit_test(names_that_do_not_apply_are_not_there),
         cmocka_unit_test(bytes_that_are_no_text_are_base64),

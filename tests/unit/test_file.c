@@ -33,6 +33,45 @@ static int clear(void **state)
     return 0;
 }
 
+static void expect(const char *name, const char *text)
+{
+    struct mp_buf got;
+    struct mp_why why;
+
+    mp_buf_init(&got, 4096);
+    assert_int_equal(mp_file_read(fd, name, 4096, &got, &why), 0);
+    assert_true(mp_slice_is(mp_buf_bytes(&got), text));
+    mp_buf_fini(&got);
+}
+
+static void a_replaced_file_holds_the_new_bytes(void **state)
+{
+    struct mp_why why;
+
+    (void)state;
+    assert_int_equal(mp_file_replace(fd, "a", MP_S("old"), &why), 0);
+    expect("a", "old");
+    assert_int_equal(mp_file_replace(fd, "a", MP_S("newer"), &why), 0);
+    expect("a", "newer");
+    assert_int_equal(mp_file_replace(fd, "a", MP_S(""), &why), 0);
+    expect("a", "");
+}
+
+static void a_replacement_that_fails_leaves_the_old_bytes(void **state)
+{
+    struct mp_why why;
+    struct stat st;
+
+    (void)state;
+    assert_int_equal(mkdirat(fd, "a", 0755), 0);
+    t_file_put(dir, "a/inside", MP_S("old"));
+    assert_int_equal(mp_file_replace(fd, "a", MP_S("new"), &why), MP_EIO);
+    assert_non_null(strstr(why.text, "replace a: "));
+    expect("a/inside", "old");
+    /* nothing half-written stays behind */
+    assert_int_not_equal(fstatat(fd, ".moonpool-new", &st, 0), 0);
+}
+
 static void a_file_is_read_up_to_its_bound_and_no_further(void **state)
 {
     struct mp_buf got;
@@ -92,6 +131,10 @@ static void writing_goes_on_until_all_is_written(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_replaced_file_holds_the_new_bytes,
+                                        make, clear),
+        cmocka_unit_test_setup_teardown(
+            a_replacement_that_fails_leaves_the_old_bytes, make, clear),
         cmocka_unit_test_setup_teardown(
             a_file_is_read_up_to_its_bound_and_no_further, make, clear),
         cmocka_unit_test_setup_teardown(

@@ -16,6 +16,7 @@
 
 #include "core/base/clock.h"
 #include "core/function.h"
+#include "core/handlers.h"
 #include "tests/unit/conf_kit.h"
 
 static char dir[64];
@@ -377,6 +378,92 @@ static void an_actor_key_is_filled_in_and_bounded(void **state)
     assert_int_equal(mp_function_key(&fn, params, 2, key), MP_ERANGE);
 }
 
+/* conf as it is told of, once its main.lua has run: one handler, or a table. */
+static const char *told_of(const char *conf, const struct mp_slice *handlers,
+                           uint32_t n)
+{
+    struct mp_function *fn = function(conf);
+    struct mp_loaded loaded = {.kind = MP_OUT_OK,
+                               .single = n == 0,
+                               .handlers = handlers,
+                               .n_handlers = n};
+
+    assert_non_null(fn);
+    mp_handlers_check(fn, &loaded, &told.report);
+    mp_function_unref(fn);
+    return t_told_text(&told);
+}
+
+/* A section may have been forgotten; or nothing but sends is meant. */
+static void who_has_no_trigger_is_warned_unless_it_is_meant(void **state)
+{
+    const struct mp_slice handlers[] = {MP_S("send"), MP_S("alarm")};
+
+    (void)state;
+    assert_string_equal(told_of("[function]\n", NULL, 0),
+                        "warning 0: no [trigger]: only what is sent to it "
+                        "(mp.send, moonpool send) runs this function\n");
+    assert_string_equal(told_of("[function]\n", handlers, 2), "");
+    assert_string_equal(told_of("[state]\n", NULL, 0), "");
+    assert_string_equal(told_of("[trigger t]\nmqtt = a\n", NULL, 0), "");
+}
+
+static void who_is_told_of_failures_is_looked_for(void **state)
+{
+    (void)state;
+    assert_string_equal(
+        told_of("[trigger t]\nmqtt = a\n[retry]\non_failure = function:g\n",
+                NULL, 0),
+        "warning 4: on_failure = function:g: there is no function of that "
+        "name here; what it is told waits for it\n");
+    t_file_put(dir, "h/function.conf", MP_S("[function]\nname = g\n"));
+    assert_string_equal(
+        told_of("[trigger t]\nmqtt = a\n[retry]\non_failure = function:g\n",
+                NULL, 0),
+        "");
+    t_file_put(dir, "h/function.conf", MP_S("[trigger]\n"));
+    t_file_put(dir, "g/function.conf", MP_S("[trigger]\n"));
+    assert_string_equal(
+        told_of("[trigger t]\nmqtt = a\n[retry]\non_failure = function:g\n",
+                NULL, 0),
+        "");
+    assert_string_equal(
+        told_of("[trigger t]\nmqtt = a\n[retry]\non_failure = function:f\n",
+                NULL, 0),
+        "warning 4: on_failure = function:f is this function itself: it is "
+        "told of its own failures\n");
+}
+
+static void an_earlier_function_conf_stands_in_without_files(void **state)
+{
+    const char *conf = "[function]\nversion = 1.2.3\n[env]\nX = 1\n"
+                       "[trigger t]\nmqtt = ${X}/{d}\n";
+    struct mp_function *fn = function(conf);
+    struct mp_slice kept;
+    char path[80];
+
+    (void)state;
+    assert_non_null(fn);
+    kept = mp_slice_str(fn->conf);
+    assert_string_equal(fn->conf, conf);
+    snprintf(path, sizeof path, "%s/f", dir);
+    t_file_put(dir, "f/function.conf", MP_S("[oh\n"));
+    t_file_put(dir, "f/main.lua", MP_S(""));
+    {
+        struct mp_function *other = mp_function_stand_in(path, "n1", kept);
+
+        assert_non_null(other);
+        assert_string_equal(other->name, "f");
+        assert_string_equal(other->version, "1.2.3");
+        assert_int_equal(other->n_triggers, 1);
+        assert_string_equal(other->triggers[0].patterns[0].text, "1/{d}");
+        assert_int_equal(other->n_files, 0);
+        mp_function_unref(other);
+    }
+    assert_null(mp_function_stand_in(path, "n1", MP_S("[oh\n")));
+    mp_function_unref(fn);
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, make, clear)
 
 int main(void)
@@ -394,6 +481,9 @@ int main(void)
         T(a_bare_file_is_a_function_that_takes_any_topic),
         T(it_publishes_within_its_grants_only),
         T(an_actor_key_is_filled_in_and_bounded),
+        T(who_has_no_trigger_is_warned_unless_it_is_meant),
+        T(who_is_told_of_failures_is_looked_for),
+        T(an_earlier_function_conf_stands_in_without_files),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -147,6 +147,48 @@ static void a_held_lane_reads_nothing(void **state)
     kit_free(h);
 }
 
+/* A batch of four messages, or of 4 KiB. */
+static void few_bytes(struct mp_host *h)
+{
+    h->config.mqtt.receive_max = 4;
+    h->config.mqtt.max_payload = 0;
+}
+
+/* No payload, and 32 user properties that take more than 1 KiB. */
+static void send_properties(struct mp_host *h, uint16_t id)
+{
+    static const uint8_t one[] = {38,  0,   1,   'n', 0,   9,   '1', '2',
+                                  '3', '4', '5', '6', '7', '8', '9'};
+    uint8_t props[32 * sizeof one];
+
+    for (size_t i = 0; i < sizeof props; i += sizeof one)
+        memcpy(props + i, one, sizeof one);
+    broker_publish(&h->broker, in_of(h),
+                   &(struct broker_message){.topic = "t/1",
+                                            .qos = 1,
+                                            .id = id,
+                                            .sub_id = 11,
+                                            .props = props,
+                                            .n_props = sizeof props});
+}
+
+static void properties_count_in_a_batch(void **state)
+{
+    struct mp_host *h = up_with(one_route, 1, few_bytes);
+
+    (void)state;
+    for (uint16_t i = 1; i <= 4; i++)
+        send_properties(h, i);
+    UNTIL(h, h->n_inputs == 3);
+    kit_run(h, 50);
+    assert_int_equal(h->n_inputs, 3);
+    for (unsigned i = 0; i < 3; i++)
+        kit_settle(h, i);
+    UNTIL(h, h->n_inputs == 4);
+    assert_int_equal(h->inputs[3]->n_properties, 32);
+    kit_free(h);
+}
+
 static void large_batch(struct mp_host *h)
 {
     broker_close(&h->broker);
@@ -365,6 +407,7 @@ int main(void)
         cmocka_unit_test(no_broker_is_waited_for_without_blocking),
         cmocka_unit_test(no_ack_leaves_before_the_last_input_is_settled),
         cmocka_unit_test(a_held_lane_reads_nothing),
+        cmocka_unit_test(properties_count_in_a_batch),
         cmocka_unit_test(a_flush_cut_short_releases_no_later_ack),
         cmocka_unit_test(an_own_lane_holds_nobody_else),
         cmocka_unit_test(a_redelivered_input_in_work_runs_once),

@@ -415,6 +415,37 @@ static void the_log_says_why_and_when_the_next_try_is(void **state)
     kit_free(h);
 }
 
+/* A broker that starts again closes once; two clients of one id throw each
+ * other out again and again. */
+static void only_who_is_closed_again_and_again_suspects_another(void **state)
+{
+    struct mp_host *h = up();
+    char text[4096] = "", path[128];
+    int saved = dup(2), file;
+    ssize_t n;
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/log", h->dir);
+    file = open(path, O_RDWR | O_CREAT, 0600);
+    dup2(file, 2);
+    mp_log_open(MP_LOG_TEXT, MP_INFO);
+    for (int i = 0; i < 3; i++) {
+        broker_drop(&h->broker, in_of(h));
+        UNTIL(h, !h->linked);
+        UNTIL(h, h->linked);
+        n = pread(file, text, sizeof text - 1, 0);
+        assert_true(n > 0);
+        text[n] = '\0';
+        assert_non_null(strstr(text, "the broker closed the connection"));
+        assert_int_equal(strstr(text, "does another client use") != NULL,
+                         i == 2);
+    }
+    dup2(saved, 2);
+    close(saved);
+    close(file);
+    kit_free(h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -432,6 +463,7 @@ int main(void)
         cmocka_unit_test(a_clean_end_says_offline_and_disconnects),
         cmocka_unit_test(an_end_with_unsettled_inputs_acks_none),
         cmocka_unit_test(the_log_says_why_and_when_the_next_try_is),
+        cmocka_unit_test(only_who_is_closed_again_and_again_suspects_another),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -513,6 +513,27 @@ static void a_lane_without_its_trigger_is_ended_after_a_restart(void **state)
     kit_free(h);
 }
 
+static void share_id(struct mp_host *h)
+{
+    h->config.mqtt.id_is_shared = true;
+}
+
+static void what_is_added_to_the_client_id_is_kept(void **state)
+{
+    struct mp_host *h = up_with(one_route, 1, share_id);
+    char id[80];
+
+    (void)state;
+    assert_int_equal(mp_host_kept(h, "mqtt/id").len, 4);
+    snprintf(id, sizeof id, IN "-%.*s", MP_FMT(mp_host_kept(h, "mqtt/id")));
+    assert_true(broker_find(&h->broker, id) >= 0);
+    /* What is kept counts, not where the directory is now. */
+    mp_host_keep(h, "mqtt/id", MP_S("beef"), NULL, NULL);
+    restart(h);
+    assert_true(broker_find(&h->broker, IN "-beef") >= 0);
+    kit_free(h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -536,6 +557,7 @@ int main(void)
         cmocka_unit_test(
             a_paused_transport_reads_nothing_and_acks_what_is_settled),
         cmocka_unit_test(a_lane_without_its_trigger_is_ended_after_a_restart),
+        cmocka_unit_test(what_is_added_to_the_client_id_is_kept),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

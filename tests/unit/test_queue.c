@@ -29,7 +29,8 @@ struct bed {
     unsigned n_found;
     unsigned wanted; /* for found_enough */
     void (*look)(struct bed *b, const struct mp_row *row);
-    int64_t bury; /* this row is of no use */
+    int64_t bury;        /* this row is of no use */
+    int64_t received_us; /* what a row's must be */
 };
 
 /* ---- a host in small ---- */
@@ -72,6 +73,7 @@ static void on_found(void *arg, struct mp_slot *slot, const struct mp_row *row)
 
     assert_true(b->n_found < FOUND_MAX);
     b->found[b->n_found++] = row->id;
+    uv_stop(&b->db.loop); /* who waits for it looks now */
     if (b->look)
         b->look(b, row);
     if (row->id == b->bury) {
@@ -99,42 +101,14 @@ static void on_seal(void *arg, struct mp_batch *batch)
     mp_queue_seal(&b->q, batch);
 }
 
-static void no_seal(void *arg, struct mp_batch *batch)
+static int on_load(void *arg, struct mp_db *db, struct mp_why *why)
 {
-    (void)arg;
-    (void)batch;
-}
-
-struct load {
-    struct mp_read read;
-    struct bed *b;
-    bool done;
-};
-
-static int load_work(struct mp_read *r, struct mp_db *db, struct mp_why *why)
-{
-    return mp_queue_load(&mp_of(r, struct load, read)->b->q, db, why);
-}
-
-static void load_done(struct mp_read *r, int rc, const struct mp_why *why)
-{
-    (void)why;
-    assert_int_equal(rc, 0);
-    mp_of(r, struct load, read)->done = true;
-}
-
-static bool is_loaded(void *arg)
-{
-    return ((struct load *)arg)->done;
+    return mp_queue_load(&((struct bed *)arg)->q, db, why);
 }
 
 static void load(struct bed *b)
 {
-    struct load l = {.read = {.work = load_work, .done = load_done}, .b = b};
-
-    mp_list_init(&l.read.link);
-    mp_reader_do(&b->db.reader, &l.read);
-    db_kit_until(&b->db, is_loaded, &l);
+    db_kit_load(&b->db, on_load, b);
 }
 
 /* Loaded; no function is bound yet. */
@@ -147,8 +121,7 @@ static void queue_start(struct bed *b)
     load(b);
     for (int i = 0; i < SLOTS; i++)
         b->slot[i].queue = mp_queue_fn(&b->q, mp_slice_str(b->slot[i].name));
-    b->db.commit.user.seal = on_seal;
-    b->db.commit.user.arg = b;
+    db_kit_seal(&b->db, on_seal, b);
 }
 
 static void queue_stop(struct bed *b)
@@ -156,7 +129,7 @@ static void queue_stop(struct bed *b)
     mp_list_each_safe (at, &b->memory)
         inv_free(b, mp_of(at, struct mp_invocation, all));
     mp_queue_fini(&b->q);
-    b->db.commit.user.seal = no_seal;
+    db_kit_seal(&b->db, NULL, NULL);
 }
 
 static void bind_all(struct bed *b)
@@ -252,6 +225,13 @@ static void find_no_more(struct bed *b)
     assert_int_equal(b->n_found, before);
 }
 
+/* What was spilled last is not in memory any more: it must be read. */
+static void forget_recent(struct bed *b, int who)
+{
+    mp_queue_unbind(&b->q, &b->slot[who]);
+    mp_queue_bind(&b->q, &b->slot[who]);
+}
+
 static void end_all(struct bed *b)
 {
     mp_list_each_safe (at, &b->memory) {
@@ -312,6 +292,7 @@ static void look_for_a_retry(struct bed *b, const struct mp_row *row)
     assert_int_equal(row->hops, 3);
     assert_true(mp_slice_is(row->response_topic, "answer/here"));
     assert_null(row->correlation.ptr);
+    assert_null(row->exchange.ptr);
 }
 
 static void kept_again_it_is_the_same_row_and_comes_back_as_it_was(void **state)
@@ -584,7 +565,7 @@ static void of_what_nobody_can_use_the_row_goes(void **state)
     bed_free(b);
 }
 
-static void put_raw(struct bed *b, int64_t id, const char *bytes)
+static void put_bytes(struct bed *b, int64_t id, struct mp_slice bytes)
 {
     struct mp_batch *batch = mp_commit_batch(&b->db.commit);
 
@@ -596,7 +577,12 @@ static void put_raw(struct bed *b, int64_t id, const char *bytes)
     mp_batch_int(batch, 1);
     mp_batch_text(batch, MP_S("send"));
     mp_batch_int(batch, 10);
-    mp_batch_blob(batch, mp_slice_str(bytes));
+    mp_batch_blob(batch, bytes);
+}
+
+static void put_raw(struct bed *b, int64_t id, const char *bytes)
+{
+    put_bytes(b, id, mp_slice_str(bytes));
 }
 
 static void a_row_that_can_not_be_read_stays_and_stops_nobody(void **state)
@@ -620,6 +606,31 @@ static void a_row_that_can_not_be_read_stays_and_stops_nobody(void **state)
     bed_free(b);
 }
 
+static void a_row_that_can_not_be_ours_stops_nobody(void **state)
+{
+    enum { TOO_LARGE = 33 << 20 };
+    struct bed *b = bed_new();
+    char *bytes = mp_alloc(TOO_LARGE);
+
+    (void)state;
+    memset(bytes, 'x', TOO_LARGE - 1);
+    bytes[TOO_LARGE - 1] = '\0';
+    put_raw(b, INT64_MIN, "");
+    put_raw(b, 0, "");
+    put_raw(b, 7, bytes);
+    put_raw(b, INT64_MAX, "");
+    free(bytes);
+    db_kit_commit(&b->db);
+    restart(b);
+    assert_int_equal(b->q.strange, 3);
+    assert_int_equal(spill(b, 0), 8);
+    bind_all(b);
+    assert_int_equal(b->q.strange, 0); /* said */
+    find(b, 1);
+    assert_int_equal(rows(b), 5);
+    bed_free(b);
+}
+
 static void a_row_that_is_missing_is_not_waited_for(void **state)
 {
     struct bed *b = bed_new();
@@ -638,6 +649,232 @@ static void a_row_that_is_missing_is_not_waited_for(void **state)
     bed_free(b);
 }
 
+/* ---- on disk, and in memory still ---- */
+
+static void what_was_spilled_last_needs_no_reading(void **state)
+{
+    struct bed *b = bed_new();
+    int64_t first;
+
+    (void)state;
+    b->room[0] = 0;
+    bind_all(b);
+    first = spill(b, 0);
+    spill(b, 0);
+    spill(b, 0);
+    assert_true(mp_queue_drop(&b->q, first + 1));
+    b->room[0] = 10;
+    mp_queue_refill(&b->q, b->slot[0].queue);
+    uv_run(&b->db.loop, UV_RUN_NOWAIT);
+    assert_int_equal(b->n_found, 2); /* nothing was committed */
+    assert_int_equal(b->found[1], first + 2);
+    assert_false(mp_queue_is_spilled(b->slot[0].queue));
+    end_all(b);
+    db_kit_commit(&b->db);
+    assert_int_equal(rows(b), 0);
+    bed_free(b);
+}
+
+/* Not written yet, and handed over: the host dies, or the function goes. */
+static void what_needed_no_reading_has_its_row_all_the_same(void **state)
+{
+    struct bed *b = bed_new();
+    struct mp_invocation *inv;
+
+    (void)state;
+    bind_all(b);
+    spill(b, 0);
+    spill(b, 0);
+    uv_run(&b->db.loop, UV_RUN_NOWAIT);
+    assert_int_equal(b->n_found, 2);
+    inv = mp_of(b->memory.next, struct mp_invocation, all);
+    assert_true(mp_queue_put_back(&b->q, inv) > 0);
+    inv_free(b, inv);
+    assert_true(mp_queue_is_spilled(b->slot[0].queue));
+    mp_queue_refill(&b->q, b->slot[0].queue);
+    find(b, 3);
+    assert_int_equal(b->found[2], b->found[0]);
+    db_kit_commit(&b->db);
+    restart(b);
+    bind_all(b);
+    find(b, 2);
+    bed_free(b);
+}
+
+/* Whatever the loop does meanwhile, more have come; the worker keeps up. */
+static bool has_left_the_disk(void *arg)
+{
+    struct bed *b = arg;
+
+    if (!mp_queue_is_spilled(b->slot[0].queue))
+        return true;
+    end_all(b);
+    for (int i = 0; i < 5; i++)
+        spill(b, 0);
+    return false;
+}
+
+static void a_function_leaves_the_disk_while_inputs_keep_coming(void **state)
+{
+    struct bed *b = bed_new();
+
+    (void)state;
+    b->room[0] = 100;
+    bind_all(b);
+    for (int i = 0; i < 1000; i++) /* more than is kept in memory */
+        spill(b, 0);
+    db_kit_until(&b->db, has_left_the_disk, b);
+    assert_int_equal(b->n_found, b->q.next_id - 1);
+    assert_ascending(b);
+    bed_free(b);
+}
+
+static void a_large_one_is_read_and_keeps_its_place(void **state)
+{
+    enum { LARGE = 300 << 10 };
+    struct bed *b = bed_new();
+    char *data = mp_alloc(LARGE);
+    int64_t first;
+
+    (void)state;
+    memset(data, 'x', LARGE - 1);
+    data[LARGE - 1] = '\0';
+    bind_all(b);
+    first = spill(b, 0);
+    spill_due(b, 0, data, 0);
+    spill(b, 0);
+    assert_int_equal(b->slot[0].queue->n_recent, 1);
+    find(b, 3);
+    assert_int_equal(b->found[0], first);
+    assert_ascending(b);
+    free(data);
+    bed_free(b);
+}
+
+static void look_for_whom_to_answer(struct bed *b, const struct mp_row *row)
+{
+    assert_true(mp_slice_is(row->fn, "a"));
+    assert_true(mp_slice_is(row->okey, "t/1"));
+    assert_true(mp_slice_is(row->reason, "full"));
+    assert_int_equal(row->hops, 2);
+    assert_int_equal(row->due_us, 0);
+    assert_true(mp_slice_is(row->response_topic, "answer/here"));
+    assert_true(mp_slice_eq(row->correlation, mp_slice("\0\1", 2)));
+    assert_true(mp_slice_is(row->exchange, "once"));
+    assert_int_equal(row->exchange_us, 247 * MP_SECOND);
+    assert_true(row->event.has_expiry);
+    assert_int_equal(row->event.expiry_s, 60);
+    assert_int_equal(row->event.time_us, 4711);
+    assert_int_equal(row->event.qos, 1);
+    assert_int_equal(row->received_us, b->received_us);
+}
+
+static void a_spilled_input_comes_back_with_all_it_had(void **state)
+{
+    struct bed *b = bed_new();
+    struct mp_invocation *inv = inv_new(b, &b->slot[0], "t/1", "x");
+
+    (void)state;
+    inv->hops = 2;
+    inv->input->correlation = mp_slice("\0\1", 2);
+    inv->input->exchange = MP_S("once");
+    inv->input->exchange_us = 247 * MP_SECOND;
+    inv->input->has_expiry = true;
+    inv->input->expiry_s = 60;
+    inv->input->time_us = 4711;
+    inv->input->received_us = mp_now_us() - 30 * MP_SECOND; /* half of it */
+    b->received_us = mp_timeline_at(&b->timeline, inv->input->received_us);
+    b->look = look_for_whom_to_answer;
+    bind_all(b);
+    assert_true(
+        mp_queue_spill_invocation(&b->q, inv, mp_parked_name(MP_PARKED_FULL)));
+    assert_int_equal(inv->row, 0);
+    inv_free(b, inv);
+    find(b, 1); /* from memory */
+    db_kit_commit(&b->db);
+    restart(b);
+    bind_all(b);
+    find(b, 1); /* from the disk */
+    bed_free(b);
+}
+
+static void put_event_raw(struct bed *b, int64_t id, unsigned version)
+{
+    struct mp_event e = {
+        .type = MP_EVENT_SEND, .id = MP_S("old"), .attempt = 1};
+    struct mp_buf bytes;
+
+    mp_buf_init(&bytes, 1000);
+    mp_put_event(&bytes, &e);
+    mp_put_u8(&bytes, (uint8_t)version);
+    mp_put_u32(&bytes, version);
+    mp_put_u8(&bytes, 0);
+    mp_put_u8(&bytes, 1);
+    mp_put_slice(&bytes, MP_S("corr"));
+    if (version == 2) {
+        mp_put_slice(&bytes, MP_S("once"));
+        mp_put_u64(&bytes, 5);
+    }
+    put_bytes(b, id, mp_buf_bytes(&bytes));
+    mp_buf_fini(&bytes);
+}
+
+static void look_at_an_old_one(struct bed *b, const struct mp_row *row)
+{
+    (void)b;
+    assert_true(mp_slice_is(row->event.id, "old"));
+    assert_int_equal(row->hops, row->id);
+    assert_true(mp_slice_is(row->correlation, "corr"));
+    assert_int_equal(row->received_us, 0);
+    assert_int_equal(row->exchange_us, row->id == 2 ? 5 : 0);
+    assert_int_equal(row->exchange.ptr != NULL, row->id == 2);
+}
+
+static void rows_of_earlier_versions_are_read(void **state)
+{
+    struct bed *b = bed_new();
+
+    (void)state;
+    put_event_raw(b, 1, 1);
+    put_event_raw(b, 2, 2);
+    put_event_raw(b, 4, 4); /* of a later one */
+    db_kit_commit(&b->db);
+    restart(b);
+    b->look = look_at_an_old_one;
+    bind_all(b);
+    find(b, 2);
+    find_no_more(b);
+    assert_int_equal(b->slot[0].queue->rows, 3);
+    bed_free(b);
+}
+
+static void look_for_a_replay(struct bed *b, const struct mp_row *row)
+{
+    assert_true(mp_row_is_replay(row->reason));
+    assert_int_equal(row->attempt, 2);
+    assert_int_equal(row->received_us, b->received_us);
+}
+
+/* It would expire when it is run again. */
+static void a_replay_stays_one_when_it_is_retried(void **state)
+{
+    struct bed *b = bed_new();
+    struct mp_invocation *inv = inv_new(b, &b->slot[0], "t", "x");
+
+    (void)state;
+    b->received_us = mp_timeline_at(&b->timeline, inv->input->received_us);
+    mp_queue_keep(&b->q, inv, "replay", 0);
+    inv->attempt = 2;
+    mp_queue_keep(&b->q, inv, "retry", now_us(b) + MP_SECOND);
+    assert_string_equal(inv->reason, "replay");
+    db_kit_commit(&b->db);
+    restart(b);
+    b->look = look_for_a_replay;
+    bind_all(b);
+    find(b, 1);
+    bed_free(b);
+}
+
 /* ---- sends with a delay ---- */
 
 static void a_delayed_send_comes_when_it_is_due(void **state)
@@ -652,6 +889,31 @@ static void a_delayed_send_comes_when_it_is_due(void **state)
     find(b, 1);
     assert_true(now_us(b) >= due);
     find_no_more(b);
+    bed_free(b);
+}
+
+/* Nothing asks by itself: the timer has nothing to do any more. */
+static void without_room_what_is_due_waits_until_there_is_some(void **state)
+{
+    struct bed *b = bed_new();
+    struct mp_queue_fn *f = b->slot[0].queue;
+
+    (void)state;
+    b->room[0] = 0;
+    bind_all(b);
+    spill_due(b, 0, "later", now_us(b) + 5 * MP_MS);
+    assert_false(mp_queue_wants_room(f));
+    while (!mp_queue_is_ripe(f))
+        uv_run(&b->db.loop, UV_RUN_ONCE);
+    assert_true(mp_queue_wants_room(f));
+    assert_false(mp_queue_is_spilled(f));
+    db_kit_commit(&b->db);
+    assert_int_equal(b->n_found, 0);
+    assert_false(uv_is_active((uv_handle_t *)&b->q.timer));
+    b->room[0] = 1;
+    mp_queue_refill_all(&b->q);
+    find(b, 1);
+    assert_false(mp_queue_wants_room(f));
     bed_free(b);
 }
 
@@ -750,6 +1012,7 @@ static void what_is_spilled_while_others_are_written_is_not_missed(void **state)
         while (!b->db.commit.writing)
             mp_commit_turn(&b->db.commit, false);
         spill(b, 0); /* with the next transaction */
+        forget_recent(b, 0);
         find(b, n);
     }
     assert_ascending(b);
@@ -819,19 +1082,31 @@ static void drop_all_leaves_what_is_in_memory_and_other_functions(void **state)
     bed_free(b);
 }
 
-static void there_is_room_within_both_bounds(void **state)
+static void there_is_room_within_each_bound(void **state)
 {
     struct bed *b = bed_new();
-    struct mp_queue_fn *f = b->slot[0].queue;
+    struct mp_queue_fn *f = b->slot[0].queue, *other = b->slot[1].queue;
+    uint64_t used, little;
 
     (void)state;
     spill(b, 0);
-    b->q.max_bytes = f->bytes + 100;
+    used = f->bytes;
+    /* sends */
+    b->q.max_bytes = used + 100;
     assert_true(mp_queue_has_room(&b->q, f, 100, 0));
     assert_false(mp_queue_has_room(&b->q, f, 101, 0));
-    assert_true(mp_queue_has_room(&b->q, f, 50, f->bytes + 50));
-    assert_false(mp_queue_has_room(&b->q, f, 51, f->bytes + 50));
-    assert_true(mp_queue_has_room(&b->q, b->slot[1].queue, 51, 60));
+    /* inputs: three quarters, and what their function may have */
+    b->q.max_bytes = 4 * used;
+    assert_true(mp_queue_has_room(&b->q, f, 2 * used, 9 * used));
+    assert_false(mp_queue_has_room(&b->q, f, 2 * used + 1, 9 * used));
+    assert_true(mp_queue_has_room(&b->q, f, 50, used + 50));
+    assert_false(mp_queue_has_room(&b->q, f, 51, used + 50));
+    /* one that has little: however much others have */
+    b->q.max_bytes = used;
+    little = used / MP_QUEUE_SHARE;
+    assert_false(mp_queue_has_room(&b->q, f, 1, 9 * used));
+    assert_true(mp_queue_has_room(&b->q, other, little, 9 * used));
+    assert_false(mp_queue_has_room(&b->q, other, little + 1, 9 * used));
     bed_free(b);
 }
 
@@ -846,7 +1121,7 @@ static void after_a_reset_it_is_what_the_database_has(void **state)
     spill(b, 0);
     db_kit_commit(&b->db);
     b->room[0] = 5;
-    mp_queue_refill(&b->q, b->slot[0].queue); /* a page is on its way */
+    forget_recent(b, 0); /* a page is on its way */
     assert_non_null(b->slot[0].queue->page);
     mp_queue_keep(&b->q, inv, "slow", 0);
     spill_due(b, 1, "x", now_us(b) + MP_SECOND);
@@ -920,7 +1195,7 @@ static void do_anything(struct bed *b, struct model *m)
 {
     int64_t id = 0;
 
-    switch (chance(9)) {
+    switch (chance(10)) {
     case 0:
     case 1:
         m->fate[spill(b, 0)] = WAITS;
@@ -950,6 +1225,10 @@ static void do_anything(struct bed *b, struct model *m)
             db_kit_commit(&b->db);
         else if (b->db.commit.writing && chance(5) == 0)
             uv_run(&b->db.loop, UV_RUN_ONCE);
+        break;
+    case 7:
+        if (chance(5) == 0)
+            forget_recent(b, 0);
         break;
     default:
         db_kit_turn(&b->db);
@@ -1040,8 +1319,17 @@ int main(void)
         cmocka_unit_test(what_ended_and_is_still_on_disk_is_not_found),
         cmocka_unit_test(of_what_nobody_can_use_the_row_goes),
         cmocka_unit_test(a_row_that_can_not_be_read_stays_and_stops_nobody),
+        cmocka_unit_test(a_row_that_can_not_be_ours_stops_nobody),
         cmocka_unit_test(a_row_that_is_missing_is_not_waited_for),
+        cmocka_unit_test(what_was_spilled_last_needs_no_reading),
+        cmocka_unit_test(what_needed_no_reading_has_its_row_all_the_same),
+        cmocka_unit_test(a_function_leaves_the_disk_while_inputs_keep_coming),
+        cmocka_unit_test(a_large_one_is_read_and_keeps_its_place),
+        cmocka_unit_test(a_spilled_input_comes_back_with_all_it_had),
+        cmocka_unit_test(rows_of_earlier_versions_are_read),
+        cmocka_unit_test(a_replay_stays_one_when_it_is_retried),
         cmocka_unit_test(a_delayed_send_comes_when_it_is_due),
+        cmocka_unit_test(without_room_what_is_due_waits_until_there_is_some),
         cmocka_unit_test(one_that_is_due_at_once_waits_for_its_commit),
         cmocka_unit_test(a_later_one_lets_others_pass),
         cmocka_unit_test(what_is_overdue_at_boot_comes_in_order_of_due_by_room),
@@ -1051,7 +1339,7 @@ int main(void)
         cmocka_unit_test(what_is_due_and_not_committed_is_not_missed),
         cmocka_unit_test(drop_takes_what_is_on_disk_only),
         cmocka_unit_test(drop_all_leaves_what_is_in_memory_and_other_functions),
-        cmocka_unit_test(there_is_room_within_both_bounds),
+        cmocka_unit_test(there_is_room_within_each_bound),
         cmocka_unit_test(after_a_reset_it_is_what_the_database_has),
         cmocka_unit_test(whatever_happens_each_row_comes_once_and_in_order),
         cmocka_unit_test(a_reason_is_a_constant),

@@ -60,7 +60,7 @@ static void a_run_starts_from_the_pristine_state(void **fixture)
     for (int i = 0; i < 3; i++) {
         kit_run(k, 1, "{}");
         assert_int_equal(k->done.kind, MP_OUT_OK);
-        assert_int_equal(k->done.result_kind, MP_RESULT_JSON);
+        assert_int_equal(k->done.result_kind, MP_RESULT_VALUE);
         assert_slice(k->done.result, "3");
     }
 }

@@ -89,6 +89,24 @@ static void of_one_key_the_second_waits_for_the_first(void **state)
     assert_int_equal(b.sched.queued, 0);
 }
 
+/* A send without a key, to a function without state: no topic either. */
+static void nothing_is_a_key_too(void **state)
+{
+    struct bed b;
+    struct mp_invocation *one, *two;
+
+    (void)state;
+    bed_init(&b);
+    one = add(&b, 0, NULL);
+    assert_null(mp_invocation_okey(one).ptr);
+    two = add(&b, 0, NULL);
+    assert_ptr_equal(next(&b), one);
+    assert_null(next(&b));
+    finish(&b, one);
+    assert_ptr_equal(next(&b), two);
+    finish(&b, two);
+}
+
 static void keys_of_two_functions_are_not_the_same(void **state)
 {
     struct bed b;
@@ -200,6 +218,24 @@ static void the_queue_is_bounded_by_number_and_bytes(void **state)
     finish(&b, one);
 }
 
+static void all_that_a_sender_fills_counts(void **state)
+{
+    struct mp_pair pair = {{"name", 4}, {"value", 5}};
+    struct mp_input from = {
+        .topic = MP_S("t"),
+        .data = MP_S("12"),
+        .correlation = MP_S("123"),
+        .properties = &pair,
+        .n_properties = 1,
+    };
+    struct mp_invocation inv = {.input = mp_input_new(&from)};
+
+    (void)state;
+    assert_int_equal(mp_invocation_bytes(&inv),
+                     sizeof inv + 1 + 2 + 3 + sizeof pair + 4 + 5);
+    mp_input_unref(inv.input);
+}
+
 /* Starts of function 0 in the first n of both, all of which are queued. */
 static unsigned share_of_first(struct bed *b, unsigned n)
 {
@@ -303,12 +339,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(of_one_key_the_second_waits_for_the_first),
+        cmocka_unit_test(nothing_is_a_key_too),
         cmocka_unit_test(keys_of_two_functions_are_not_the_same),
         cmocka_unit_test(without_order_nothing_waits),
         cmocka_unit_test(what_runs_again_goes_before_all_others),
         cmocka_unit_test(a_removed_one_lets_the_next_of_its_key_start),
         cmocka_unit_test(at_most_scale_max_run_at_once),
         cmocka_unit_test(the_queue_is_bounded_by_number_and_bytes),
+        cmocka_unit_test(all_that_a_sender_fills_counts),
         cmocka_unit_test(functions_of_equal_priority_get_equal_time),
         cmocka_unit_test(a_high_priority_gets_four_times_a_normal_one),
         cmocka_unit_test(a_very_slow_one_is_not_punished_for_ever),

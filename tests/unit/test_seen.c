@@ -179,6 +179,43 @@ static void at_the_bound_the_oldest_go(void **state)
     durable_close(d);
 }
 
+static void put_row(struct durable *d, int64_t id, size_t len)
+{
+    struct mp_batch *b = mp_commit_batch(&d->commit);
+
+    mp_batch_op(b, MP_SQL_SEEN_PUT);
+    mp_batch_int(b, id);
+    mp_batch_int(b, mp_timeline_at(&d->timeline, mp_now_us()) + HOUR);
+    mp_batch_blob(b, mp_slice("1234567890123456", len));
+}
+
+static void a_malformed_row_is_left_out_and_goes_in_its_time(void **state)
+{
+    struct durable *d = durable_open();
+
+    (void)state;
+    add(d, "x", 3 * HOUR);
+    put_row(d, -1, 0);
+    put_row(d, 5, 15);
+    durable_restart(d);
+    assert_int_equal(d->seen.malformed, 2);
+    assert_true(d->seen.first_malformed == -1);
+    assert_true(has(d, "x"));
+    mp_seen_tick(&d->seen);
+    assert_int_equal(d->seen.malformed, 0); /* said */
+    add(d, "y", 3 * HOUR);                  /* beside them */
+    durable_settle(d);
+    assert_int_equal(rows(d), 4);
+    pass(d, 2 * HOUR);
+    mp_seen_tick(&d->seen);
+    durable_restart(d);
+    assert_int_equal(d->seen.malformed, 0);
+    assert_int_equal(rows(d), 2);
+    assert_true(has(d, "x"));
+    assert_true(has(d, "y"));
+    durable_close(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -188,6 +225,7 @@ int main(void)
         cmocka_unit_test(an_id_that_is_over_may_be_added_again),
         cmocka_unit_test(thousands_come_and_go),
         cmocka_unit_test(at_the_bound_the_oldest_go),
+        cmocka_unit_test(a_malformed_row_is_left_out_and_goes_in_its_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -389,7 +389,8 @@ static void an_event_of_no_function_has_a_note(void **state)
 static void an_outcome_is_one_object(void **state)
 {
     struct mp_outcome o = {.kind = MP_OUT_OK,
-                           .result_kind = MP_RESULT_JSON,
+                           .result_kind = MP_RESULT_VALUE,
+                           .result_format = MP_FORMAT_JSON,
                            .result = MP_S("[1]"),
                            .run_ns = 9000};
 

@@ -185,7 +185,7 @@ static int read_entries(uint32_t n, struct mp_slice bytes)
 /* Read a body as what it says it is, effects and logs too. */
 static int read_any(uint8_t type, struct mp_slice body)
 {
-    struct mp_pair pairs[2 * MP_PAIRS_MAX];
+    struct mp_pair pairs[MP_EVENT_PAIRS];
     struct mp_slice names[MP_TRIGGERS_MAX];
     struct mp_run run;
     struct mp_loaded loaded;
@@ -222,13 +222,9 @@ static int read_any(uint8_t type, struct mp_slice body)
     }
 }
 
-typedef void writer(struct mp_buf *b);
-static writer *const writers[] = {write_run, write_resume, write_done,
-                                  write_loaded, write_wait};
-
 static void a_run_arrives_as_it_was_sent(void **state)
 {
-    struct mp_pair pairs[2 * MP_PAIRS_MAX];
+    struct mp_pair pairs[MP_EVENT_PAIRS];
     struct mp_slice body;
     struct mp_run run;
     struct mp_buf b;
@@ -251,6 +247,53 @@ static void a_run_arrives_as_it_was_sent(void **state)
     check_entries(run.state.entries);
     mp_buf_fini(&b);
 }
+
+static const struct mp_pair asked[] = {{{"unit", 4}, {"C", 1}}};
+static const struct mp_pair heads[] = {{{"accept", 6}, {"*/*", 3}}};
+
+static void write_request(struct mp_buf *b)
+{
+    struct mp_run run = {.id = 8, .event = {.type = MP_EVENT_HTTP}};
+
+    run.event.method = MP_S("PUT");
+    run.event.path = MP_S("/rooms/7");
+    run.event.peer = MP_S("127.0.0.1");
+    run.event.missed = 3;
+    run.event.query = asked;
+    run.event.headers = heads;
+    run.event.n_query = run.event.n_headers = 1;
+    mp_wire_run(b, &run);
+}
+
+static void a_request_arrives_as_it_was_sent(void **state)
+{
+    struct mp_pair pairs[MP_EVENT_PAIRS];
+    struct mp_slice body;
+    struct mp_run run;
+    struct mp_buf b;
+    uint8_t type;
+
+    (void)state;
+    mp_buf_init(&b, 4096);
+    write_request(&b);
+    assert_int_equal(mp_frame_next(mp_buf_bytes(&b), &type, &body), b.len);
+    assert_int_equal(mp_read_run(body, &run, pairs), 0);
+    assert_int_equal(run.event.type, MP_EVENT_HTTP);
+    assert_true(mp_slice_is(run.event.method, "PUT"));
+    assert_true(mp_slice_is(run.event.path, "/rooms/7"));
+    assert_true(mp_slice_is(run.event.peer, "127.0.0.1"));
+    assert_null(run.event.identity.ptr);
+    assert_int_equal(run.event.missed, 3);
+    assert_int_equal(run.event.n_query, 1);
+    assert_true(mp_slice_is(run.event.query[0].value, "C"));
+    assert_int_equal(run.event.n_headers, 1);
+    assert_true(mp_slice_is(run.event.headers[0].name, "accept"));
+    mp_buf_fini(&b);
+}
+
+typedef void writer(struct mp_buf *b);
+static writer *const writers[] = {write_run,  write_request, write_resume,
+                                  write_done, write_loaded,  write_wait};
 
 static void effects_and_log_lines_arrive_as_they_were_put(void **state)
 {
@@ -396,6 +439,58 @@ static void effects_past_their_bounds_are_refused(void **state)
     mp_buf_fini(&b);
 }
 
+static int read_done(const struct mp_outcome *out)
+{
+    struct mp_outcome back;
+    struct mp_slice body;
+    struct mp_buf b;
+    uint8_t type;
+    int rc;
+
+    mp_buf_init(&b, 1 << 20);
+    mp_wire_done(&b, out);
+    assert_true(mp_frame_next(mp_buf_bytes(&b), &type, &body) > 0);
+    rc = mp_read_done(body, &back);
+    mp_buf_fini(&b);
+    return rc;
+}
+
+static int read_loaded(const struct mp_loaded *loaded)
+{
+    struct mp_slice body, names[MP_TRIGGERS_MAX];
+    struct mp_loaded back;
+    struct mp_buf b;
+    uint8_t type;
+    int rc;
+
+    mp_buf_init(&b, 1 << 20);
+    mp_wire_loaded(&b, loaded);
+    assert_true(mp_frame_next(mp_buf_bytes(&b), &type, &body) > 0);
+    rc = mp_read_loaded(body, &back, names);
+    mp_buf_fini(&b);
+    return rc;
+}
+
+static void an_error_longer_than_is_kept_of_one_is_refused(void **state)
+{
+    struct mp_slice error = {long_text, MP_ERROR_MAX};
+    struct mp_slice traceback = {long_text, MP_TRACEBACK_MAX};
+    struct mp_outcome out = {.error = error, .traceback = traceback};
+    struct mp_loaded loaded = {.error = error, .traceback = traceback};
+
+    (void)state;
+    memset(long_text, 'x', sizeof long_text);
+    assert_int_equal(read_done(&out), 0);
+    assert_int_equal(read_loaded(&loaded), 0);
+    out.error.len = ++loaded.error.len;
+    assert_int_equal(read_done(&out), MP_EPARSE);
+    assert_int_equal(read_loaded(&loaded), MP_EPARSE);
+    out.error = loaded.error = error;
+    out.traceback.len = ++loaded.traceback.len;
+    assert_int_equal(read_done(&out), MP_EPARSE);
+    assert_int_equal(read_loaded(&loaded), MP_EPARSE);
+}
+
 static void a_send_has_an_id_of_at_most_its_length(void **state)
 {
     char id[MP_EVENT_ID_MAX], other[MP_EVENT_ID_MAX];
@@ -515,9 +610,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_arrives_as_it_was_sent),
+        cmocka_unit_test(a_request_arrives_as_it_was_sent),
         cmocka_unit_test(effects_and_log_lines_arrive_as_they_were_put),
         cmocka_unit_test(a_wait_and_its_answer_arrive_as_they_were_sent),
         cmocka_unit_test(effects_past_their_bounds_are_refused),
+        cmocka_unit_test(an_error_longer_than_is_kept_of_one_is_refused),
         cmocka_unit_test(a_send_has_an_id_of_at_most_its_length),
         cmocka_unit_test(a_body_cut_anywhere_is_refused),
         cmocka_unit_test(a_byte_too_many_is_refused),
