@@ -25,6 +25,7 @@
 #include "core/log.h"
 #include "core/notify.h"
 #include "transports/mqtt.h"
+#include "transports/timer.h"
 
 #define DRAIN_US (4 * MP_SECOND)
 /* How long `ready` waits for a broker that doesn't answer. */
@@ -308,6 +309,8 @@ int main(int argc, char **argv)
     me.host.on_settled = on_settled;
     me.host.on_link = on_link;
     me.host.on_fatal = on_fatal;
+    me.host.doors[me.host.n_doors++] =
+        (struct mp_door){.ops = &mp_timer, .kind = MP_TRIGGER_EVERY};
     if (mp_host_open(&me.host, &me.loop, &me.config, &mp_mqtt, &why))
         return fail(&why);
     if (mp_api_open(&me.api, &me.host, &why))

@@ -160,16 +160,19 @@ bad:
 
 int mp_check_zone(struct mp_slice v, struct mp_why *why)
 {
-    static const char zones[] = "/usr/share/zoneinfo/";
-    char path[128];
+    struct mp_zone *zone;
+    int rc = mp_zone_open(&zone, MP_ZONE_DIR, v, why);
 
-    if (!v.len || v.len > 64 || !only(v, "/_+-") || v.ptr[0] == '/')
-        return mp_why_set(why, MP_EPARSE,
-                          "a time zone has a name like Europe/Paris");
-    snprintf(path, sizeof path, "%s%.*s", zones, MP_FMT(v));
-    if (access(zones, F_OK) == 0 && access(path, R_OK) != 0)
-        return mp_why_set(why, MP_ENONE, "no such time zone on this machine");
-    return 0;
+    if (!rc)
+        mp_zone_close(zone);
+    return rc;
+}
+
+int mp_check_cron(struct mp_slice v, struct mp_why *why)
+{
+    struct mp_cron cron;
+
+    return mp_cron_parse(&cron, v, why);
 }
 
 int mp_check_pattern(struct mp_slice v, struct mp_why *why)

@@ -23,6 +23,8 @@ static void trigger_fini(struct mp_trigger *trigger)
     for (unsigned i = 0; i < trigger->n_patterns; i++)
         mp_pattern_fini(&trigger->patterns[i]);
     free(trigger->patterns);
+    free(trigger->secret);
+    free(trigger->header);
     mp_keys_free(&mp_function_table, "trigger", trigger);
 }
 

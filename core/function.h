@@ -15,6 +15,7 @@
 #define MP_FUNCTION_H
 
 #include "core/pattern.h"
+#include "core/timetable.h"
 
 /*
  * Where mistakes go.  The text is a whole line, "FILE:LINE: what; what to
@@ -85,6 +86,14 @@ struct mp_trigger {
     enum mp_auth auth;
     char *secret; /* its name; NULL: none */
     char *header; /* hmac: in lower case */
+    /* every, cron */
+    int64_t every_us;
+    struct mp_cron cron;
+    char *timezone; /* NULL: the function's */
+    bool at_start;
+    int64_t jitter_us;
+    enum mp_missed missed;
+    uint64_t when; /* digest of how that is written */
 };
 
 struct mp_function {

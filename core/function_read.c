@@ -275,6 +275,63 @@ static bool take_kind(struct reading *r, const struct mp_keys *keys,
     return false;
 }
 
+/* What only other kinds of triggers have. */
+static void refuse_others(struct reading *r, const struct mp_keys *keys,
+                          const struct mp_trigger *t)
+{
+    static const struct {
+        const char *key;
+        unsigned kinds; /* bits */
+        const char *whose;
+    } all[] = {
+        {"at_start", 1U << MP_TRIGGER_EVERY, "every"},
+        {"timezone", 1U << MP_TRIGGER_CRON, "cron"},
+        {"jitter", 1U << MP_TRIGGER_EVERY | 1U << MP_TRIGGER_CRON,
+         "every and cron"},
+        {"missed", 1U << MP_TRIGGER_EVERY | 1U << MP_TRIGGER_CRON,
+         "every and cron"},
+        {"qos", 1U << MP_TRIGGER_MQTT, "mqtt"},
+        {"share", 1U << MP_TRIGGER_MQTT, "mqtt"},
+        {"retained", 1U << MP_TRIGGER_MQTT, "mqtt"},
+        {"lane", 1U << MP_TRIGGER_MQTT, "mqtt"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        const struct mp_given *g = mp_keys_given(keys, "trigger", all[i].key);
+
+        if (g->file && !(all[i].kinds & 1U << t->kind))
+            mp_report_mistake(r->keys.report, r->file, g->line,
+                              "%s is for %s triggers; this one is %s",
+                              all[i].key, all[i].whose, kinds[t->kind]);
+    }
+}
+
+/* How a timer is written: other words, other runs. */
+static uint64_t digest_of(const struct mp_keys *keys,
+                          const struct mp_trigger *t)
+{
+    static const struct mp_hash_key plain = {UINT64_C(0x7768656e), 1};
+    const struct mp_given *cron = mp_keys_given(keys, "trigger", "cron");
+    struct mp_hasher hasher;
+
+    mp_hasher_init(&hasher, &plain);
+    mp_hasher_add_u64(&hasher, (uint64_t)t->every_us);
+    mp_hasher_add(&hasher, mp_slice_str(cron->text ? cron->text : ""));
+    mp_hasher_add(&hasher, mp_slice_str(t->timezone ? t->timezone : ""));
+    return mp_hasher_end(&hasher).lo;
+}
+
+static void take_times(const struct mp_keys *keys, struct mp_trigger *t)
+{
+    const struct mp_given *cron = mp_keys_given(keys, "trigger", "cron");
+    struct mp_why why;
+
+    if (t->kind == MP_TRIGGER_CRON && cron->text)
+        (void)!mp_cron_parse(&t->cron, mp_slice_str(cron->text), &why);
+    t->when = digest_of(keys, t);
+    t->qos = t->missed != MP_MISSED_SKIP;
+}
+
 static void name_trigger(struct reading *r, const struct mp_ini_section *s,
                          struct mp_trigger *t)
 {
@@ -314,7 +371,10 @@ static void read_trigger(struct reading *r, const struct mp_ini_section *s)
         take_line(r, &keys, "trigger", &s->lines[i], t);
     if (take_kind(r, &keys, s, t)) {
         name_trigger(r, s, t);
+        refuse_others(r, &keys, t);
         take_patterns(r, t, mp_keys_given(&keys, "trigger", "mqtt"));
+        if (t->kind == MP_TRIGGER_EVERY || t->kind == MP_TRIGGER_CRON)
+            take_times(&keys, t);
     }
     r->retained_said[r->fn->n_triggers] =
         mp_keys_given(&keys, "trigger", "retained")->file != NULL;

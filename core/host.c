@@ -364,6 +364,8 @@ static void take(void *arg, const struct mp_router_entry *entry,
     unsigned index = (unsigned)(entry->trigger - v->fn->triggers);
     struct mp_trigger_metrics *m = &slot->metrics.triggers[v->counters[index]];
     struct mp_invocation *inv;
+    /* A timer runs as the function's own actor. */
+    bool keyed = v->fn->state_key && entry->pattern;
     struct mp_slice key = {0};
     char key_text[MP_KEY_MAX];
     int key_len = 0;
@@ -377,12 +379,12 @@ static void take(void *arg, const struct mp_router_entry *entry,
         m->skipped[MP_SKIP_RETAINED]++;
         return;
     }
-    if (v->fn->state_key) {
+    if (keyed) {
         key_len = mp_function_key(v->fn, params, n_params, key_text);
         key = mp_slice(key_text, key_len > 0 ? (size_t)key_len : 0);
     }
     inv = mp_invocation_new(t->host, v, entry->trigger, t->in, params, n_params,
-                            v->fn->state_key ? &key : NULL);
+                            keyed ? &key : NULL);
     inv->counter = v->counters[index];
     inv->holds_ack = true;
     t->in->open++;

@@ -33,6 +33,21 @@ struct mp_told {
 
 enum { MP_DIRECT_TOPICS = 4096 };
 
+/*
+ * A transport beside MQTT.  It is opened when a trigger asks for it, and
+ * loaded then, if it is a module of its own.
+ */
+struct mp_door {
+    const struct mp_transport *ops; /* NULL: not loaded (yet) */
+    const char *module, *symbol;    /* as mp_module wants them */
+    enum mp_trigger_kind kind;      /* HTTP, COAP; EVERY: and cron */
+    void *self;                     /* NULL: not open */
+    bool failed;                    /* to load or open: said once */
+    bool closed;
+};
+
+enum { MP_DOORS_MAX = 4 };
+
 struct mp_host {
     uv_loop_t *loop;
     const struct mp_config *config;
@@ -41,6 +56,11 @@ struct mp_host {
     struct mp_router router;
     const struct mp_transport *mqtt;
     void *mqtt_self;
+    struct mp_door doors[MP_DOORS_MAX]; /* given before mp_host_open */
+    unsigned n_doors;
+    unsigned n_closing; /* transports that are not closed yet */
+    void (*on_closed)(void *arg);
+    void *on_closed_arg;
     /* what is durable */
     struct mp_timeline timeline;
     struct mp_commit commit;

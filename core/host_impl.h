@@ -8,6 +8,7 @@
  *   host_done.c   an invocation has an outcome: what becomes real, and how
  *   host_rows.c   events that don't come from a transport: sends, alarms,
  *                 retries after a restart
+ *   host_doors.c  the transports, all told the same
  *   host_store.c  the database opens, fails, comes back
  *   host_life.c   the host begins, functions come and go, it pauses, it ends
  *
@@ -133,6 +134,18 @@ void mp_invocation_park_outputs(struct mp_invocation *inv);
 void mp_host_keep_behind(struct mp_host *h, struct mp_slice topic);
 /* Park what holds its input back when that has been long enough. */
 void mp_host_hold(struct mp_host *h);
+
+/* ---- host_doors.c: all transports, MQTT among them ---- */
+
+/* The router is built: each is told what it is to bring. */
+void mp_host_doors_route(struct mp_host *h);
+void mp_host_doors_lost(struct mp_host *h);
+void mp_host_doors_found(struct mp_host *h);
+void mp_host_doors_pause(struct mp_host *h, bool paused);
+void mp_host_doors_drain(struct mp_host *h);
+bool mp_host_doors_idle(struct mp_host *h);
+void mp_host_doors_close(struct mp_host *h, void (*finished)(void *arg),
+                         void *arg);
 
 /* ---- host_done.c ---- */
 

@@ -74,12 +74,12 @@ static void begin(struct mp_host *h)
     if (!h->loaded || !h->settled || !h->catalog.listed || h->draining)
         return;
     mp_catalog_recall(&h->catalog);
-    mp_router_build(&h->router, &h->catalog.slots);
+    mp_router_build(&h->router, &h->catalog.slots, h->config);
     bind_slots(h);
     /* With nothing to run and nothing to send it need not connect. */
     if (mp_catalog_live(&h->catalog, &triggers) || h->outbox.messages ||
         h->routed) {
-        h->mqtt->route(h->mqtt_self, h->router.routes, h->router.n_routes);
+        mp_host_doors_route(h);
         h->routed = true;
         mp_outbox_go(&h->outbox);
         mp_alarms_go(&h->alarms);
@@ -203,7 +203,7 @@ static void pause_or_not(struct mp_host *h)
     if (pause == h->paused || !h->mqtt_self)
         return;
     h->paused = pause;
-    h->mqtt->pause(h->mqtt_self, pause);
+    mp_host_doors_pause(h, pause);
     if (!pause && h->loaded)
         mp_queue_refill_all(&h->queue);
 }
@@ -287,6 +287,13 @@ static bool is_left(const struct mp_invocation *inv)
     return inv->stage == MP_ASIDE && !inv->holds_ack;
 }
 
+/* A held function runs nothing, and nobody else has what came with QoS 0. */
+static void drop_held(struct mp_invocation *inv)
+{
+    mp_invocation_take_out(inv);
+    mp_invocation_drop(inv, MP_DROP_NO_MATCH);
+}
+
 /*
  * What has not started, sleeps or asks needs nothing more if it comes again.
  * (QoS 0 is run: nobody else has it.)  Outputs that can't leave now go to the
@@ -304,19 +311,22 @@ static void sort_out(struct mp_host *h)
              inv->stage == MP_WAITING) &&
             comes_again(inv))
             leave_for_later(h, inv);
+        else if (inv->stage == MP_QUEUED && inv->slot->live &&
+                 inv->slot->live->broken)
+            drop_held(inv);
     }
 }
 
 bool mp_host_drain(struct mp_host *h)
 {
-    if (!h->draining && h->mqtt_self)
-        h->mqtt->drain(h->mqtt_self);
+    if (!h->draining)
+        mp_host_doors_drain(h);
     h->draining = true;
     sort_out(h);
     mp_list_each (at, &h->all)
         if (!is_left(mp_of(at, struct mp_invocation, all)))
             return false;
-    return h->abandoned || !h->mqtt_self || h->mqtt->idle(h->mqtt_self);
+    return h->abandoned || mp_host_doors_idle(h);
 }
 
 void mp_host_close(struct mp_host *h, void (*finished)(void *arg), void *arg)
@@ -328,8 +338,5 @@ void mp_host_close(struct mp_host *h, void (*finished)(void *arg), void *arg)
     mp_outbox_closing(&h->outbox);
     mp_pool_close(&h->pool);
     mp_host_store_close(h);
-    if (h->mqtt_self)
-        h->mqtt->close(h->mqtt_self, finished, arg);
-    else
-        finished(arg);
+    mp_host_doors_close(h, finished, arg);
 }

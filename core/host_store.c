@@ -258,9 +258,9 @@ static void load_done(struct mp_read *r, int rc, const struct mp_why *why)
     if (first)
         mp_careful_open(h);
     if (!first)
-        h->mqtt->found(h->mqtt_self);
+        mp_host_doors_found(h);
     if (h->draining)
-        h->mqtt->drain(h->mqtt_self);
+        mp_host_doors_drain(h);
     mp_host_begin(h);
 }
 
@@ -348,8 +348,7 @@ static void on_failed(void *arg, const struct mp_why *why)
     mp_reader_reopen(&h->reader);
     forget_all(h);
     h->abandoned = h->draining;
-    if (h->mqtt_self)
-        h->mqtt->lost(h->mqtt_self);
+    mp_host_doors_lost(h);
     reset_mirrors(h);
 }
 

@@ -140,6 +140,7 @@ mp_check mp_check_env_name; /* [A-Z][A-Z0-9_]* */
 mp_check mp_check_node;
 mp_check mp_check_version;
 mp_check mp_check_zone;
+mp_check mp_check_cron;
 mp_check mp_check_pattern;
 mp_check mp_check_grant;
 mp_check mp_check_filter;

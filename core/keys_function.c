@@ -12,10 +12,7 @@
 
 #define COAP "coap triggers come"
 #define HTTP "http triggers come"
-#define EVERY "every triggers come"
-#define CRON "cron triggers come"
 #define BOARD "board triggers come"
-#define TIMER "timers come"
 #define STREAM "stream lines come"
 #define ANSWERS "answers over coap and http come"
 #define REQUEST "mp.request comes"
@@ -68,9 +65,9 @@ static const struct mp_key keys[] = {
     {"trigger", "http", MP_T_TEXT, .help = "what is answered over HTTP",
      .example = "POST /hooks/{source}", .later = HTTP},
     {"trigger", "every", MP_T_DURATION, .min = 100000,
-     .help = "runs again and again", .example = "30s", .later = EVERY},
+     .help = "runs again and again", .example = "30s", TR(every_us)},
     {"trigger", "cron", MP_T_TEXT, .help = "runs by the calendar",
-     .example = "0 6 * * mon-fri", .later = CRON},
+     .example = "0 6 * * mon-fri", .check = mp_check_cron},
     {"trigger", "board", MP_T_TEXT,
      .help = "runs when a condition of the board becomes true",
      .example = "temperature > 75", .later = BOARD},
@@ -121,16 +118,16 @@ static const struct mp_key keys[] = {
     {"trigger", "batch", MP_T_LINE, .help = "many events in one run",
      .example = "256 per {machine} within 2s", .later = STREAM},
     {"trigger", "at_start", MP_T_SWITCH, .def = "no",
-     .help = "every: run at start too", .example = "yes", .later = TIMER},
+     .help = "every: run at start too", .example = "yes", TR(at_start)},
     {"trigger", "jitter", MP_T_DURATION, .def = "0",
      .help = "timers: a delay within this, fixed for a node", .example = "1s",
-     .later = TIMER},
+     TR(jitter_us)},
     {"trigger", "missed", MP_T_CHOICE, .words = "skip once all", .def = "skip",
      .help = "timers: what to do after downtime", .example = "once",
-     .later = TIMER},
+     TR(missed)},
     {"trigger", "timezone", MP_T_TEXT, .check = mp_check_zone,
      .shown = "the function's", .help = "of a cron trigger",
-     .example = "Europe/Paris", .later = CRON},
+     .example = "Europe/Paris", TR(timezone)},
 
     {"grant", "publish", MP_T_LIST, .check = mp_check_grant, .shown = "none",
      .help = "MQTT filters: topics it may publish to", .example = "alerts/#"},

@@ -85,6 +85,18 @@ static const struct mp_route *route_of(struct mp_router *r,
     return route;
 }
 
+static struct mp_router_entry *
+add_entry(struct mp_router *r, struct mp_version *v, const struct mp_trigger *t)
+{
+    struct mp_router_entry *e;
+
+    r->entries =
+        mp_realloc(r->entries, (r->n_entries + 1) * sizeof *r->entries);
+    e = &r->entries[r->n_entries++];
+    *e = (struct mp_router_entry){.version = mp_version_ref(v), .trigger = t};
+    return e;
+}
+
 static void add_trigger(struct mp_router *r, struct mp_version *v,
                         const struct mp_trigger *t)
 {
@@ -93,25 +105,77 @@ static void add_trigger(struct mp_router *r, struct mp_version *v,
     mp_buf_init(&filter, 65536);
     for (unsigned i = 0; i < t->n_patterns; i++) {
         const struct mp_route *route;
+        struct mp_router_entry *e;
 
         mp_buf_reset(&filter);
         mp_pattern_filter(&t->patterns[i], &filter);
         mp_buf_put(&filter, "", 1);
         route = route_of(r, v, t, filter.ptr);
-        r->entries =
-            mp_realloc(r->entries, (r->n_entries + 1) * sizeof *r->entries);
-        r->entries[r->n_entries++] = (struct mp_router_entry){
-            .version = mp_version_ref(v),
-            .trigger = t,
-            .pattern = &t->patterns[i],
-            .route = route->id,
-            .lane = route->lane,
-        };
+        e = add_entry(r, v, t);
+        e->pattern = &t->patterns[i];
+        e->route = route->id;
+        e->lane = route->lane;
     }
     mp_buf_fini(&filter);
 }
 
-void mp_router_build(struct mp_router *r, struct mp_link *slots)
+/* The trigger's, the function's, the node's, the system's; else UTC. */
+static struct mp_zone *zone_of(const struct mp_version *v,
+                               const struct mp_trigger *t,
+                               const struct mp_config *config)
+{
+    const char *name = t->timezone       ? t->timezone
+                       : v->fn->timezone ? v->fn->timezone
+                                         : config->timezone;
+    char system[MP_ZONE_NAME_MAX + 1];
+    struct mp_zone *zone;
+    struct mp_why why;
+
+    if (!name) {
+        mp_zone_system(system);
+        name = system;
+    }
+    if (mp_zone_open(&zone, MP_ZONE_DIR, mp_slice_str(name), &why) == 0)
+        return zone;
+    mp_log(MP_ERROR, v->fn->name,
+           MP_FIELDS(MP_TEXT("trigger", mp_slice_str(t->name))),
+           "time zone %s: %s; it runs by UTC", name, why.text);
+    MP_ASSERT(mp_zone_open(&zone, MP_ZONE_DIR, MP_S("UTC"), &why) == 0);
+    return zone;
+}
+
+static void add_timer(struct mp_router *r, struct mp_version *v,
+                      const struct mp_trigger *t,
+                      const struct mp_config *config)
+{
+    bool cron = t->kind == MP_TRIGGER_CRON;
+    struct mp_timing *timing;
+
+    r->timings =
+        mp_realloc(r->timings, (r->n_timings + 1) * sizeof *r->timings);
+    r->zones = mp_realloc(r->zones, (r->n_timings + 1) * sizeof *r->zones);
+    r->zones[r->n_timings] = cron ? zone_of(v, t, config) : NULL;
+    timing = &r->timings[r->n_timings];
+    *timing = (struct mp_timing){
+        .id = number_of(v->fn->name, t->name, (uint32_t)t->kind),
+        .function = v->fn->name,
+        .trigger = t->name,
+        .digest = t->when,
+        .when = {.every_us = t->every_us,
+                 .cron = cron ? &t->cron : NULL,
+                 .zone = r->zones[r->n_timings],
+                 .delay_us = mp_timetable_delay(
+                     mp_slice_str(config->node), mp_slice_str(v->fn->name),
+                     mp_slice_str(t->name), t->jitter_us),
+                 .at_start = t->at_start,
+                 .missed = t->missed},
+    };
+    r->n_timings++;
+    add_entry(r, v, t)->route = timing->id;
+}
+
+void mp_router_build(struct mp_router *r, struct mp_link *slots,
+                     const struct mp_config *config)
 {
     *r = (struct mp_router){0};
     mp_list_each (at, slots) {
@@ -119,9 +183,14 @@ void mp_router_build(struct mp_router *r, struct mp_link *slots)
 
         if (!slot->live)
             continue;
-        for (unsigned i = 0; i < slot->live->fn->n_triggers; i++)
-            if (slot->live->fn->triggers[i].kind == MP_TRIGGER_MQTT)
-                add_trigger(r, slot->live, &slot->live->fn->triggers[i]);
+        for (unsigned i = 0; i < slot->live->fn->n_triggers; i++) {
+            const struct mp_trigger *t = &slot->live->fn->triggers[i];
+
+            if (t->kind == MP_TRIGGER_MQTT)
+                add_trigger(r, slot->live, t);
+            else if (t->kind == MP_TRIGGER_EVERY || t->kind == MP_TRIGGER_CRON)
+                add_timer(r, slot->live, t, config);
+        }
     }
 }
 
@@ -134,6 +203,10 @@ void mp_router_fini(struct mp_router *r, struct mp_pool *pool)
         free(r->routes[i].share);
         free(r->routes[i].lane_name);
     }
+    for (unsigned i = 0; i < r->n_timings; i++)
+        mp_zone_close(r->zones[i]);
+    free(r->timings);
+    free(r->zones);
     free(r->entries);
     free(r->routes);
     *r = (struct mp_router){0};
@@ -146,7 +219,7 @@ static bool is_known(const struct mp_router *r, const struct mp_input *in)
     uint32_t n_params;
 
     for (unsigned i = 0; i < r->n_entries; i++)
-        if (r->entries[i].lane == in->lane &&
+        if (r->entries[i].pattern && r->entries[i].lane == in->lane &&
             mp_pattern_match(r->entries[i].pattern, in->topic, params,
                              &n_params))
             return true;
@@ -176,6 +249,22 @@ static void say_unmatched(const struct mp_input *in)
     told.n = 0;
 }
 
+/* A timer's run is for one trigger. */
+static unsigned
+match_timer(const struct mp_router *r, const struct mp_input *in,
+            void (*take)(void *arg, const struct mp_router_entry *entry,
+                         const struct mp_pair *params, uint32_t n_params),
+            void *arg)
+{
+    for (unsigned i = 0; i < r->n_entries; i++) {
+        if (r->entries[i].pattern || r->entries[i].route != in->routes[0])
+            continue;
+        take(arg, &r->entries[i], NULL, 0);
+        return 1;
+    }
+    return 0;
+}
+
 static bool brought_by(const struct mp_input *in, uint32_t route)
 {
     for (uint32_t i = 0; i < in->n_routes; i++)
@@ -194,10 +283,13 @@ mp_router_match(const struct mp_router *r, const struct mp_input *in,
     uint32_t n_params;
     unsigned taken = 0;
 
+    if (in->type == MP_EVENT_TIMER)
+        return match_timer(r, in, take, arg);
     for (unsigned i = 0; i < r->n_entries; i++) {
         const struct mp_router_entry *e = &r->entries[i];
 
-        if (!mp_pattern_match(e->pattern, in->topic, params, &n_params))
+        if (!e->pattern ||
+            !mp_pattern_match(e->pattern, in->topic, params, &n_params))
             continue;
         if (e->lane == in->lane && brought_by(in, e->route)) {
             take(arg, e, params, n_params);

@@ -15,11 +15,11 @@
 
 struct mp_pool;
 
-/* One pattern of one trigger. */
+/* One pattern of one trigger, or a timer. */
 struct mp_router_entry {
     struct mp_version *version;
     const struct mp_trigger *trigger;
-    const struct mp_pattern *pattern;
+    const struct mp_pattern *pattern; /* NULL: a timer */
     uint32_t route, lane;
 };
 
@@ -28,10 +28,14 @@ struct mp_router {
     unsigned n_entries;
     struct mp_route *routes;
     unsigned n_routes;
+    struct mp_timing *timings;
+    struct mp_zone **zones; /* theirs; NULL: of one that is no cron */
+    unsigned n_timings;
 };
 
 /* Build from the live versions of all slots in the list. */
-void mp_router_build(struct mp_router *r, struct mp_link *slots);
+void mp_router_build(struct mp_router *r, struct mp_link *slots,
+                     const struct mp_config *config);
 void mp_router_fini(struct mp_router *r, struct mp_pool *pool);
 
 /*

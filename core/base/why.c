@@ -89,7 +89,8 @@ char *mp_strndup(const char *text, size_t len)
 {
     char *copy = mp_alloc(len + 1);
 
-    memcpy(copy, text, len);
+    if (len)
+        memcpy(copy, text, len);
     copy[len] = '\0';
     return copy;
 }

@@ -28,6 +28,8 @@ static struct mp_link slots;
 static struct mp_slot slot[VERSIONS_MAX];
 static unsigned n_slots;
 static struct mp_router router;
+static char node[] = "kit";
+static const struct mp_config config = {.node = node};
 static char taken[200];
 
 /* A live function with these triggers. */
@@ -106,7 +108,7 @@ static void the_first_trigger_of_each_function_takes_it(void **state)
     (void)state;
     add("a", "[trigger one]\nmqtt = x/1\n[trigger any]\nmqtt = x/+\n");
     add("b", "[trigger all]\nmqtt = #\n");
-    mp_router_build(&router, &slots);
+    mp_router_build(&router, &slots, &config);
     assert_string_equal(takers("x/1", 0), "a/one b/all ");
     assert_string_equal(takers("x/2", 0), "a/any b/all ");
     assert_string_equal(takers("y", 0), "b/all ");
@@ -136,7 +138,7 @@ static void what_is_for_nobody_is_told_once_a_minute(void **state)
     (void)state;
     add("a", "[trigger own]\nmqtt = x/1\nlane = own\n"
              "[trigger any]\nmqtt = x/+\n");
-    mp_router_build(&router, &slots);
+    mp_router_build(&router, &slots, &config);
     snprintf(path, sizeof path, "%s/log", dir);
     file = open(path, O_RDWR | O_CREAT, 0600);
     dup2(file, 2);
