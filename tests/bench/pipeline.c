@@ -141,9 +141,16 @@ static void t_close(void *self, void (*finished)(void *arg), void *arg)
     finished(arg);
 }
 
-static const struct mp_transport transport = {
-    "bench", t_open,  t_route, t_publish, t_lost,
-    t_lost,  t_pause, t_drain, t_idle,    t_close};
+static const struct mp_transport transport = {.name = "bench",
+                                              .open = t_open,
+                                              .route = t_route,
+                                              .publish = t_publish,
+                                              .lost = t_lost,
+                                              .found = t_lost,
+                                              .pause = t_pause,
+                                              .drain = t_drain,
+                                              .idle = t_idle,
+                                              .close = t_close};
 
 static void close_handle(uv_handle_t *handle, void *arg)
 {
