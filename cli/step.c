@@ -38,12 +38,12 @@ static const char *const event_words[] = {
     "expiry",
     "traceparent",
     "alarm",
+    "missed",
 };
 
 /* They belong to what this version doesn't have yet. */
 static const char *const later_words[] = {
-    "method", "path",     "query",  "headers",
-    "peer",   "identity", "missed", "events",
+    "method", "path", "query", "headers", "peer", "identity", "events",
 };
 
 static bool among(struct mp_slice word, const char *const *words, size_t n)
@@ -225,9 +225,12 @@ static int get_type(struct mp_event *e, struct mp_slice type,
         e->type = MP_EVENT_ALARM;
     else if (mp_slice_is(type, "send"))
         e->type = MP_EVENT_SEND;
+    else if (mp_slice_is(type, "timer"))
+        e->type = MP_EVENT_TIMER;
     else
         return mp_why_set(why, MP_EPARSE,
-                          "type '%.*s': this version has mqtt, alarm and send",
+                          "type '%.*s': this version has mqtt, timer, alarm "
+                          "and send",
                           MP_FMT(mp_cut(type, 40)));
     return 0;
 }
@@ -258,7 +261,7 @@ static int get_members(struct mp_step *step, const struct mp_tree *v,
 {
     struct mp_event *e = &step->event;
     const struct mp_tree *retained = mp_tree_get(v, "retained");
-    int64_t attempt = 1, qos = 1, expiry = -1;
+    int64_t attempt = 1, qos = 1, expiry = -1, missed = 0;
     struct mp_slice type = {0};
     int rc;
 
@@ -274,6 +277,7 @@ static int get_members(struct mp_step *step, const struct mp_tree *v,
         (rc = get_number(v, "attempt", 1, UINT32_MAX, &attempt, why)) ||
         (rc = get_number(v, "qos", 0, 1, &qos, why)) ||
         (rc = get_number(v, "expiry", 0, UINT32_MAX, &expiry, why)) ||
+        (rc = get_number(v, "missed", 0, UINT32_MAX, &missed, why)) ||
         (rc = get_pairs(v, "properties", step->properties, &e->n_properties,
                         why)))
         return rc;
@@ -285,6 +289,7 @@ static int get_members(struct mp_step *step, const struct mp_tree *v,
     e->properties = step->properties;
     e->attempt = (uint32_t)attempt;
     e->qos = (uint8_t)qos;
+    e->missed = (uint32_t)missed;
     e->has_expiry = expiry >= 0;
     e->expiry_s = expiry >= 0 ? (uint32_t)expiry : 0;
     e->retained = retained && retained->yes;
@@ -327,7 +332,8 @@ static bool invent_topic(struct mp_step *step, const struct mp_function *fn,
 
     if (t->kind != MP_TRIGGER_MQTT) {
         mp_why_set(why, MP_ENONE,
-                   "trigger '%s' isn't mqtt; this version has mqtt only",
+                   "trigger '%s' is for another kind of event; this version "
+                   "has mqtt, every and cron",
                    t->name);
         return false;
     }
@@ -404,6 +410,40 @@ static int take_made(struct mp_step *step, const struct mp_function *fn)
     return 0;
 }
 
+/* The timer that is meant, by its name or because it is the first trigger;
+ * NULL: none. */
+static const struct mp_trigger *timer_of(const struct mp_step *step,
+                                         const struct mp_function *fn)
+{
+    const struct mp_event *e = &step->event;
+    const struct mp_trigger *t = NULL;
+
+    if (e->trigger.ptr)
+        t = mp_function_trigger(fn, e->trigger);
+    else if (!e->topic.ptr && fn->n_triggers)
+        t = &fn->triggers[0];
+    return t && (t->kind == MP_TRIGGER_EVERY || t->kind == MP_TRIGGER_CRON)
+               ? t
+               : NULL;
+}
+
+/* It runs as the function's own actor, and on time unless it is said. */
+static int take_timer(struct mp_step *step, const struct mp_trigger *t)
+{
+    struct mp_event *e = &step->event;
+
+    e->type = MP_EVENT_TIMER;
+    e->trigger = e->subject = mp_slice_str(t->name);
+    e->format = t->format;
+    e->source = MP_S("timer");
+    e->topic = e->key = mp_slice(NULL, 0);
+    e->has_key = false;
+    e->n_params = 0;
+    if (!e->scheduled_us)
+        e->scheduled_us = e->time_us;
+    return 0;
+}
+
 /* What the host does between the trigger and the run. */
 static int take_in(struct mp_step *step, const struct mp_function *fn,
                    const struct mp_trigger *t, struct mp_why *why)
@@ -466,6 +506,12 @@ int mp_step_read(struct mp_step *step, const struct mp_function *fn,
     }
     if (defaults->data.ptr)
         e->data = defaults->data;
+    trigger = timer_of(step, fn);
+    if (trigger)
+        return take_timer(step, trigger);
+    if (e->type == MP_EVENT_TIMER)
+        return mp_why_set(why, MP_ENONE,
+                          "'%s' has no such trigger that is a timer", fn->name);
     if (!e->source.ptr)
         e->source = e->type == MP_EVENT_MQTT ? MP_S("mqtt://127.0.0.1:1883")
                                              : MP_S("function:test");

@@ -111,7 +111,7 @@ static const struct {
     {"[]", "not an object", NULL, "an event is an object, not a list"},
     {"{\"path\":\"/x\"}", "of another kind", NULL, "doesn't have"},
     {"{\"type\":\"coap\"}", "of another kind", NULL,
-     "this version has mqtt, alarm and send"},
+     "this version has mqtt, timer, alarm"},
     {"{\"type\":\"alarm\",\"alarm\":\"hold\",\"params\":{\"x\":\"1\"}}",
      "no pattern took it", "alarm  x=1 ", NULL},
     {"{\"trigger\":\"send\",\"data\":{\"a\":1}}", "named by its trigger",
