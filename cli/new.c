@@ -60,13 +60,81 @@ static const char test_json[] =
     "   \"expect\": {\"outcome\": \"rejected\", \"publish\": []}}\n"
     " ]}\n";
 
+static const char every_conf[] = "; When it runs and what it may do; `moonpool "
+                                 "help function` has all keys.\n"
+                                 "[function]\n"
+                                 "name = @NAME@\n"
+                                 "version = 0.1.0\n"
+                                 "\n"
+                                 "[trigger tick]\n"
+                                 "every = 30s                      ; by the "
+                                 "calendar: cron = 0 6 * * mon-fri\n"
+                                 "\n"
+                                 "[grant]\n"
+                                 "publish = @NAME@/#               ; it may "
+                                 "publish there, and nowhere else\n"
+                                 "\n"
+                                 "[state]\n";
+
+static const char cron_conf[] =
+    "; When it runs and what it may do; `moonpool help function` has all "
+    "keys.\n"
+    "[function]\n"
+    "name = @NAME@\n"
+    "version = 0.1.0\n"
+    "\n"
+    "[trigger tick]\n"
+    "cron = 0 6 * * mon-fri           ; minute hour day month weekday\n"
+    "timezone = Europe/Paris\n"
+    "missed = once                    ; after downtime, once\n"
+    "\n"
+    "[grant]\n"
+    "publish = @NAME@/#               ; it may publish there, and nowhere "
+    "else\n"
+    "\n"
+    "[state]\n";
+
+static const char tick_lua[] =
+    "local mp = require \"moonpool\"\n"
+    "\n"
+    "return function(event)                  -- runs when it is time\n"
+    "    local n = mp.state.increment(\"runs\")\n"
+    "    mp.publish(\"@NAME@/tick\", {run = n, missed = event.missed})\n"
+    "end\n";
+
+static const char tick_json[] =
+    "{\"about\": \"each run is told, with its number\",\n"
+    " \"steps\": [\n"
+    "  {\"trigger\": \"tick\",\n"
+    "   \"expect\": {\"publish\": [{\"topic\": \"@NAME@/tick\",\n"
+    "                           \"data\": {\"run\": 1}}]}},\n"
+    "  {\"trigger\": \"tick\", \"missed\": 2,\n"
+    "   \"expect\": {\"publish\": [{\"data\": {\"run\": 2, \"missed\": 2}}]}}\n"
+    " ]}\n";
+
 /* What it makes, in the order it is made. */
-static const struct {
+struct part {
     const char *path, *text;
-} parts[] = {
-    {"function.conf", conf},
-    {"main.lua", main_lua},
-    {"tests/readings.json", test_json},
+};
+
+enum { PARTS = 3 };
+
+static const struct kind {
+    const char *trigger;
+    struct part parts[PARTS];
+} kinds[] = {
+    {"mqtt",
+     {{"function.conf", conf},
+      {"main.lua", main_lua},
+      {"tests/readings.json", test_json}}},
+    {"every",
+     {{"function.conf", every_conf},
+      {"main.lua", tick_lua},
+      {"tests/ticks.json", tick_json}}},
+    {"cron",
+     {{"function.conf", cron_conf},
+      {"main.lua", tick_lua},
+      {"tests/ticks.json", tick_json}}},
 };
 
 static void fill_in(const char *text, const char *name, struct mp_buf *out)
@@ -100,7 +168,8 @@ static int make_file(int dir, const char *path, const char *text,
     return rc;
 }
 
-static int make(const char *path, const char *name, struct mp_why *why)
+static int make(const struct part *parts, const char *path, const char *name,
+                struct mp_why *why)
 {
     int dir, rc = 0;
 
@@ -114,32 +183,36 @@ static int make(const char *path, const char *name, struct mp_why *why)
         return mp_why_errno(why, "open %s", path);
     if (mkdirat(dir, "tests", 0755))
         rc = mp_why_errno(why, "make %s/tests", path);
-    for (size_t i = 0; !rc && i < ARRAY_LEN(parts); i++)
+    for (size_t i = 0; !rc && i < PARTS; i++)
         rc = make_file(dir, parts[i].path, parts[i].text, name, why);
     close(dir);
     return rc;
 }
 
-static bool trigger_is_fine(const char *trigger)
+/* NULL: there is none, and it was said. */
+static const struct kind *kind_of(const char *trigger)
 {
-    static const char *const later[] = {"coap", "http", "every", "cron",
-                                        "board"};
-    const char *words[] = {"mqtt"}, *near;
+    static const char *const later[] = {"coap", "http", "board"};
+    const char *words[ARRAY_LEN(kinds)], *near;
 
-    if (strcmp(trigger, "mqtt") == 0)
-        return true;
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        words[i] = kinds[i].trigger;
+        if (strcmp(trigger, words[i]) == 0)
+            return &kinds[i];
+    }
     for (size_t i = 0; i < ARRAY_LEN(later); i++) {
         if (strcmp(trigger, later[i]) == 0) {
             fprintf(stderr,
                     "moonpool new: %s triggers come with a later release\n",
                     trigger);
-            return false;
+            return NULL;
         }
     }
-    near = mp_nearest(mp_slice_str(trigger), words, 1);
-    fprintf(stderr, "moonpool new: unknown trigger '%s'%s\n", trigger,
-            near ? "; did you mean 'mqtt'?" : "; mqtt is one");
-    return false;
+    near = mp_nearest(mp_slice_str(trigger), words, ARRAY_LEN(words));
+    fprintf(stderr, "moonpool new: unknown trigger '%s'%s%s%s\n", trigger,
+            near ? "; did you mean '" : "; mqtt, every, cron", near ? near : "",
+            near ? "'?" : "");
+    return NULL;
 }
 
 int mp_verb_new(int argc, char **argv)
@@ -148,7 +221,7 @@ int mp_verb_new(int argc, char **argv)
     const struct mp_flag flags[] = {
         {.name = "trigger",
          .arg = "KIND",
-         .help = "what runs it; mqtt, others come with later releases",
+         .help = "what runs it: mqtt, every or cron; others come later",
          .text = &trigger},
     };
     const struct mp_usage usage = {
@@ -161,12 +234,14 @@ int mp_verb_new(int argc, char **argv)
         .min = 1,
         .max = 1,
     };
+    const struct kind *kind;
     struct mp_why why;
     int status;
 
     if (mp_flags_parse(&usage, argc, argv, &path, &status) < 0)
         return status;
-    if (!trigger_is_fine(trigger))
+    kind = kind_of(trigger);
+    if (!kind)
         return MP_EXIT_USAGE;
     name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
     if (mp_check_name(mp_slice_str(name), &why)) {
@@ -178,12 +253,12 @@ int mp_verb_new(int argc, char **argv)
                         "own; take another name\n");
         return MP_EXIT_USAGE;
     }
-    if (make(path, name, &why)) {
+    if (make(kind->parts, path, name, &why)) {
         fprintf(stderr, "moonpool new: %s\n", why.text);
         return MP_EXIT_NO;
     }
-    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
-        printf("%s/%s\n", path, parts[i].path);
+    for (size_t i = 0; i < PARTS; i++)
+        printf("%s/%s\n", path, kind->parts[i].path);
     fprintf(stderr, "now try: moonpool test %s\n", path);
     return MP_EXIT_DONE;
 }

@@ -93,8 +93,13 @@ run new "$dir/hello"
 case_is "what is there stays" says 1 "" "is there already; take another name"
 run new Hello
 case_is "a name that can't be is wrong usage" says 2 "" "a name is a to z first"
-run new x --trigger cron
-case_is "other triggers come later" says 2 "" "cron triggers come with a later release"
+for kind in every cron; do
+    run new "$dir/by-$kind" --trigger $kind
+    run test "$dir/by-$kind"
+    case_is "one by $kind passes its own test" says 0 "ok    each run is told" ""
+done
+run new x --trigger coap
+case_is "other triggers come later" says 2 "" "coap triggers come with a later release"
 
 # ---- check ----
 
