@@ -30,6 +30,9 @@
 #define DRAIN_US (4 * MP_SECOND)
 /* How long `ready` waits for a broker that doesn't answer. */
 enum { READY_WAIT_MS = 2000 };
+/* How often, and how soon again, the lock of the data directory is asked for.
+ */
+enum { LOCK_TRIES = 25, LOCK_AGAIN_US = 20000 };
 /* And how long, at the end, connections may take to close; without a broker
  * there is only a try to connect, which may be stuck. */
 enum { GIVE_UP_MS = 700, GIVE_UP_ALONE_MS = 100 };
@@ -222,6 +225,21 @@ static void on_watchdog(uv_timer_t *timer)
 
 /* ---- start ---- */
 
+/*
+ * A host that died while it started a worker left a child that has the lock,
+ * until that finds its parent gone.
+ */
+static int lock_soon(int dir, struct mp_why *why)
+{
+    int fd = mp_store_lock(dir, why);
+
+    for (int i = 0; fd == MP_EDENY && i < LOCK_TRIES; i++) {
+        usleep(LOCK_AGAIN_US);
+        fd = mp_store_lock(dir, why);
+    }
+    return fd;
+}
+
 /* Make the data directory and refuse a second host on it. */
 static int lock_data(struct mp_why *why)
 {
@@ -240,7 +258,7 @@ static int lock_data(struct mp_why *why)
     dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
         return mp_why_errno(why, "open the data directory %s", path);
-    me.lock_fd = mp_store_lock(dir, why);
+    me.lock_fd = lock_soon(dir, why);
     close(dir);
     if (me.lock_fd == MP_EDENY)
         mp_why_set(why, MP_EDENY,
