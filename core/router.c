@@ -153,7 +153,8 @@ static void add_timer(struct mp_router *r, struct mp_version *v,
 
     r->timings =
         mp_realloc(r->timings, (r->n_timings + 1) * sizeof *r->timings);
-    r->zones = mp_realloc(r->zones, (r->n_timings + 1) * sizeof *r->zones);
+    r->zones =
+        mp_realloc(r->zones, (r->n_timings + 1) * sizeof(struct mp_zone *));
     r->zones[r->n_timings] = cron ? zone_of(v, t, config) : NULL;
     timing = &r->timings[r->n_timings];
     *timing = (struct mp_timing){
