@@ -55,7 +55,7 @@ sleep 0.3
 mosquitto_pub -p "$PORT" -q 1 -t quick/in -m hello
 case_is "events still get through" until_true 5 grep -q hello "$work/out"
 mosquitto_pub -p "$PORT" -q 1 -t slow/in -m poison
-sleep 1
+sleep 2
 crash ABRT
 host
 case_is "the event it died with becomes a dead letter, unrun" \
