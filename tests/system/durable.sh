@@ -133,7 +133,7 @@ return function(e)
 end'
 sleeper() {
     function_of sleeper "[trigger in]" "mqtt = sleeper/{s}" "[limits]" \
-        "timeout = 60s" "cpu = 300ms" "[grant]" "publish = out/#" "$@"
+        "timeout = 60s" "cpu = 300ms" "[grant]" "publish = out/#"
 }
 sleeper <<<"$SLEEPER"
 function_of busy "[trigger in]" "mqtt = busy/in" "[limits]" "cpu = 200ms" \
