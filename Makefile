@@ -166,8 +166,15 @@ FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/tests/%,$(wildcard tests/fuzz/fuzz_*.c
 $(B)/tests/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(ALL_LIBS) | $(B)/tests/moonpool-worker
 	$(call step,LINK,$@)$(CC) $(LDFLAGS) $(if $(FUZZ),-fsanitize=fuzzer) $^ $(ALL_L) -o $@
 
+# What a bare library does.
+$(B)/bench/coap_bare: BARE_L = $(COAP_L)
+$(B)/bench/http_bare: BARE_L = -lmicrohttpd -luv
+$(B)/bench/coap_bare $(B)/bench/http_bare: $(B)/bench/%: $(B)/tests/bench/%.o
+	@mkdir -p $(@D)
+	$(call step,LINK,$@)$(CC) $(LDFLAGS) $^ $(BARE_L) -o $@
+
 # What kills and disturbs a real host (tests/crash), and cuts its power.
-DURABLE := $(addprefix $(B)/,crash-test powercut-replay powercut-small record.so fault.so)
+DURABLE := $(addprefix $(B)/,crash-test powercut-replay powercut-small record.so fault.so faketime.so)
 $(B)/crash-test: $(call lib,tests/crash) $(B)/libbase.a
 	$(call step,LINK,$@)$(CC) $(LDFLAGS) $^ -lmosquitto -lsqlite3 -o $@
 $(B)/powercut-replay: $(patsubst %,$(B)/tests/powercut/%.o,disk promise replay) $(B)/libcore.a $(B)/libbase.a
@@ -176,7 +183,8 @@ $(B)/powercut-small: $(B)/tests/powercut/small.o
 	$(call step,LINK,$@)$(CC) $(LDFLAGS) $^ -lsqlite3 -o $@
 $(B)/record.so: tests/powercut/record.c
 $(B)/fault.so: tests/fault/fault.c
-$(B)/record.so $(B)/fault.so: Makefile
+$(B)/faketime.so: tests/fault/faketime.c
+$(B)/record.so $(B)/fault.so $(B)/faketime.so: Makefile
 	@mkdir -p $(@D)
 	$(call step,CC,$@)$(CC) $(CPPFLAGS) -std=c11 -O2 -g $(WARN) -fPIC -shared $(filter %.c,$^) -o $@
 
@@ -192,7 +200,7 @@ $(B)/tests/moonpool-worker $(B)/bench/moonpool-worker:
 SUB = +@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
 
 .PHONY: help run test test-programs unit check bench cover fuzz crash \
-        powercut fault install uninstall format clean
+        powercut fault storm install uninstall format clean
 help:
 	@echo 'make run      set up, build, and let simulated sensors burst'
 	@echo '              through the functions in examples/; Ctrl-C ends it'
@@ -206,6 +214,7 @@ help:
 	@echo 'make crash    SIGKILL at every crash point and at any moment; some'
 	@echo '              minutes, as have: make powercut (1,000 cuts of the power),'
 	@echo '              make fault (the Nth write, sync, allocation fails)'
+	@echo 'make storm    400,000 damaged CoAP messages: alive, memory flat'
 	@echo 'make install  DESTDIR= PREFIX=$(PREFIX); uninstall takes it away'
 	@echo 'make format   lay out all sources;  make clean  remove build/'
 	@echo
@@ -217,7 +226,7 @@ run:
 	@exec cli/demo.sh $(B)
 
 test:
-	@tests/setup.sh build
+	@tests/setup.sh build test
 	$(SUB) all test-programs
 	$(SUB) SAN=1 B=$(B)/san all test-programs
 	@tests/run.sh $(B) $(B)/san
@@ -235,7 +244,7 @@ check:
 	done; exit $$bad
 
 bench:
-	@tests/setup.sh build
+	@tests/setup.sh build bench
 	$(SUB) all $(LOAD) $(BENCH)
 	@tests/bench/run.sh $(B)
 
@@ -262,6 +271,11 @@ powercut fault:
 	@tests/setup.sh build
 	$(SUB) all $(DURABLE)
 	@tests/$@/$@.sh $(B) $(SEED)
+
+storm:
+	@tests/setup.sh build
+	$(SUB) all $(LOAD)
+	@BUILD=$(B) tests/system/coap.sh storm 300000 100000
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBEXEC) $(DESTDIR)$(PREFIX)/lib/systemd/system

@@ -18,17 +18,18 @@
 #include "cli/verbs.h"
 #include "core/base/json.h"
 #include "core/base/text.h"
+#include "core/endpoint.h"
 #include "core/handlers.h"
 
-enum { PATHS_MAX = 64, NAMES_MAX = 256 };
+enum { PATHS_MAX = 64, FUNCTIONS_MAX = 256 };
 
 struct check {
     struct mp_report report;
     bool json, strict;
     unsigned mistakes, warnings; /* of all before this one */
     bool broken;                 /* the machine failed us */
-    char *names[NAMES_MAX];      /* of the functions seen so far */
-    unsigned n_names;
+    struct mp_function *seen[FUNCTIONS_MAX];
+    unsigned n_seen;
 };
 
 static void say_json(const struct mp_report *r, bool warning)
@@ -79,19 +80,63 @@ static void sum_up(struct check *c, const char *name)
     printf(" in %s\n", name);
 }
 
-static void check_name(struct check *c, const struct mp_function *fn)
+static bool check_name(struct check *c, const struct mp_function *fn)
 {
-    for (unsigned i = 0; i < c->n_names; i++) {
-        if (strcmp(c->names[i], fn->name) == 0) {
+    for (unsigned i = 0; i < c->n_seen; i++) {
+        if (strcmp(c->seen[i]->name, fn->name) == 0) {
             mp_report_mistake(&c->report, fn->path, 0,
                               "another function is named '%s', too; only the "
                               "first is loaded",
                               fn->name);
-            return;
+            return false;
         }
     }
-    if (c->n_names < NAMES_MAX)
-        c->names[c->n_names++] = mp_strndup(fn->name, strlen(fn->name));
+    return true;
+}
+
+/* The endpoint of a trigger that answers requests. */
+static bool endpoint_of(const struct mp_trigger *t, struct mp_endpoint *e)
+{
+    if (t->kind != MP_TRIGGER_COAP && t->kind != MP_TRIGGER_HTTP)
+        return false;
+    *e = (struct mp_endpoint){
+        .kind = t->kind, .methods = t->methods, .pattern = &t->patterns[0]};
+    return true;
+}
+
+/* Does another function answer what this trigger does? */
+static void check_endpoint(struct check *c, const struct mp_function *fn,
+                           const struct mp_trigger *t)
+{
+    struct mp_endpoint mine, theirs;
+    char file[PATH_MAX];
+
+    if (!endpoint_of(t, &mine))
+        return;
+    snprintf(file, sizeof file, "%s/function.conf", fn->path);
+    for (unsigned i = 0; i < c->n_seen; i++) {
+        const struct mp_function *other = c->seen[i];
+
+        for (unsigned k = 0; k < other->n_triggers; k++)
+            if (endpoint_of(&other->triggers[k], &theirs) &&
+                mp_endpoint_clashes(&mine, &theirs))
+                mp_report_warning(&c->report, file, t->line,
+                                  "%s of trigger '%s' is answered by '%s' of "
+                                  "%s, too; of the two one is served",
+                                  t->patterns[0].text, t->name,
+                                  other->triggers[k].name, other->name);
+    }
+}
+
+/* Beside those that were seen before. */
+static void check_others(struct check *c, struct mp_function *fn)
+{
+    if (!check_name(c, fn))
+        return;
+    for (unsigned i = 0; i < fn->n_triggers; i++)
+        check_endpoint(c, fn, &fn->triggers[i]);
+    if (c->n_seen < FUNCTIONS_MAX)
+        c->seen[c->n_seen++] = mp_function_ref(fn);
 }
 
 static void check_lua(struct check *c, const struct mp_function *fn)
@@ -102,6 +147,7 @@ static void check_lua(struct check *c, const struct mp_function *fn)
 
     mp_solo_init(&solo);
     solo.node = "test";
+    solo.timezone = "UTC";
     if (mp_solo_load(&solo, fn, &loaded, &why)) {
         fprintf(stderr, "moonpool check: %s\n", why.text);
         c->broken = true;
@@ -125,7 +171,7 @@ static void check_function(struct check *c, const char *path)
 
     snprintf(name, sizeof name, "%s", fn ? fn->name : last_part(path));
     if (fn) {
-        check_name(c, fn);
+        check_others(c, fn);
         check_lua(c, fn);
     }
     sum_up(c, name);
@@ -134,7 +180,7 @@ static void check_function(struct check *c, const char *path)
 
 static void check_config(struct check *c, const char *path)
 {
-    const struct mp_overrides overrides = {.config = path};
+    const struct mp_overrides overrides = {.config = path, .look = true};
     struct mp_config config;
 
     if (mp_config_read(&config, &overrides, &c->report) == 0)
@@ -247,8 +293,8 @@ int mp_verb_check(int argc, char **argv)
         return status;
     for (int i = 0; i < n; i++)
         check_path(&c, paths[i]);
-    for (unsigned i = 0; i < c.n_names; i++)
-        free(c.names[i]);
+    for (unsigned i = 0; i < c.n_seen; i++)
+        mp_function_unref(c.seen[i]);
     if (c.broken || c.mistakes || (c.strict && c.warnings))
         return MP_EXIT_NO;
     return MP_EXIT_DONE;

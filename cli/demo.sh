@@ -52,7 +52,23 @@ else
     echo "started a broker at 127.0.0.1:$PORT (its log: $data/broker/mosquitto.log)"
 fi
 
-printf '[node]\nname = %s\n' "$node" >"$data/moonpool.conf"
+# Ports of our own, and the key that webhook checks signatures with.
+broker=$PORT
+free_port && http=$PORT
+free_port && coap=$PORT
+PORT=$broker
+mkdir -p "$data/secrets/webhook"
+(umask 077 && printf 'demo' >"$data/secrets/webhook/HOOK_KEY")
+cat >"$data/moonpool.conf" <<END
+[node]
+name = $node
+[paths]
+secrets = $(realpath "$data")/secrets
+[http]
+listen = 127.0.0.1:$http
+[coap]
+listen = coap://127.0.0.1:$coap
+END
 echo "functions: $(echo examples/*/function.conf | sed 's|examples/||g; s|/function.conf||g')"
 echo "try: mosquitto_pub -p $PORT -t sensors/kiln-2/env -m '{\"temp\":31.4}'    (Ctrl-C ends all)"
 echo

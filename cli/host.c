@@ -64,7 +64,10 @@ static const char *ready_text(unsigned live)
         return ", waiting for the database: no input is taken";
     if (!live)
         return ", but no function is loaded: there is nothing to connect for";
-    return me.link_up ? "" : ", waiting for the broker";
+    if (me.link_up)
+        return "";
+    return me.host.router.n_routes ? ", waiting for the broker"
+                                   : ", without a broker so far";
 }
 
 static void say_ready(void)
@@ -92,6 +95,12 @@ static void on_late(uv_timer_t *timer)
         say_ready();
 }
 
+/* Who only answers, or runs on time, need not wait for a broker. */
+static bool has_all(void)
+{
+    return me.link_up || (me.host.routed && me.host.router.n_routes == 0);
+}
+
 static void on_settled(void *arg, bool changed)
 {
     unsigned triggers, live = mp_catalog_live(&me.host.catalog, &triggers);
@@ -99,7 +108,7 @@ static void on_settled(void *arg, bool changed)
     (void)arg;
     if (!me.functions_settled) {
         me.functions_settled = true;
-        if (me.link_up || live == 0)
+        if (live == 0 || has_all())
             say_ready();
     } else {
         mp_log(MP_INFO, "host",
@@ -115,7 +124,7 @@ static void on_link(void *arg, bool up)
     (void)arg;
     me.link_up = up;
     mp_metrics.mqtt_connected = up;
-    if (up && me.functions_settled && !me.ready)
+    if (me.functions_settled && !me.ready && has_all())
         say_ready();
     else if (me.ready)
         mp_notify(up ? "STATUS=connected" : "STATUS=waiting for the broker");
@@ -202,7 +211,8 @@ static void on_hup(uv_signal_t *handle, int number)
         mp_log(MP_WARN, "host", NULL,
                "%s has changed; that takes effect at the next start",
                me.flags.overrides.config);
-    rescan();
+    if (!mp_watch_again())
+        rescan();
 }
 
 static void on_usr1(uv_signal_t *handle, int number)
@@ -240,6 +250,19 @@ static int lock_soon(int dir, struct mp_why *why)
     return fd;
 }
 
+/* errno says why it can't be done to path, which is it or above it. */
+static int no_data(struct mp_why *why, const char *done, const char *path)
+{
+    int number = errno;
+
+    return mp_why_set(
+        why, MP_EIO,
+        "the data directory, %s, can't be %s%s%s: %s; name "
+        "another with --data",
+        me.config.data, done, strcmp(path, me.config.data) ? ", nor can " : "",
+        strcmp(path, me.config.data) ? path : "", strerror(number));
+}
+
 /* Make the data directory and refuse a second host on it. */
 static int lock_data(struct mp_why *why)
 {
@@ -250,14 +273,14 @@ static int lock_data(struct mp_why *why)
     for (slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         if (mkdir(path, 0755) && errno != EEXIST)
-            return mp_why_errno(why, "make %s", path);
+            return no_data(why, "made", path);
         *slash = '/';
     }
     if (mkdir(path, 0750) && errno != EEXIST)
-        return mp_why_errno(why, "make the data directory %s", path);
+        return no_data(why, "made", path);
     dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
-        return mp_why_errno(why, "open the data directory %s", path);
+        return no_data(why, "opened", path);
     me.lock_fd = lock_soon(dir, why);
     close(dir);
     if (me.lock_fd == MP_EDENY)
@@ -307,6 +330,7 @@ int main(int argc, char **argv)
     mp_metrics.start_us = mp_wall_us();
     setenv("UV_THREADPOOL_SIZE", "1", 0); /* name look-ups, no more */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN); /* until the loop takes it: all is read anyway */
     if (mp_run_flags_parse(&me.flags, "moonpool run", argc - 1, argv + 1,
                            &status))
         return status;
@@ -314,10 +338,10 @@ int main(int argc, char **argv)
         return MP_EXIT_NO;
     mp_log_open(me.config.log_format, me.config.log_level);
     if (access(me.config.functions, R_OK | X_OK)) {
-        mp_why_errno(&why,
-                     "the directory of functions %s; name another with "
-                     "--functions",
-                     me.config.functions);
+        mp_why_set(&why, MP_EIO,
+                   "the directory of functions, %s, can't be read: %s; name "
+                   "another with --functions, or make this one",
+                   me.config.functions, strerror(errno));
         return fail(&why);
     }
     if (lock_data(&why))
@@ -329,6 +353,14 @@ int main(int argc, char **argv)
     me.host.on_fatal = on_fatal;
     me.host.doors[me.host.n_doors++] =
         (struct mp_door){.ops = &mp_timer, .kind = MP_TRIGGER_EVERY};
+    me.host.doors[me.host.n_doors++] =
+        (struct mp_door){.module = "moonpool-coap.so",
+                         .symbol = "mp_coap",
+                         .kind = MP_TRIGGER_COAP};
+    me.host.doors[me.host.n_doors++] =
+        (struct mp_door){.module = "moonpool-http.so",
+                         .symbol = "mp_http",
+                         .kind = MP_TRIGGER_HTTP};
     if (mp_host_open(&me.host, &me.loop, &me.config, &mp_mqtt, &why))
         return fail(&why);
     if (mp_api_open(&me.api, &me.host, &why))

@@ -16,6 +16,8 @@
 #include "core/base/clock.h"
 #include "core/base/file.h"
 #include "core/handlers.h"
+#include "core/keys.h"
+#include "core/secrets.h"
 
 enum {
     REPEAT_MAX = 1000000,
@@ -28,12 +30,12 @@ struct invoke {
     const char *path;
     /* flags */
     const char *event, *data, *topic, *trigger, *repeat;
-    const char *coap_path, *state;
+    const char *target, *state;
     struct mp_flag_list envs, secrets;
     bool json;
     /* what they mean */
     long times;
-    struct mp_pair env[MP_FLAG_LIST_MAX];
+    struct mp_pair env[MP_FLAG_LIST_MAX], secret[MP_FLAG_LIST_MAX];
     char node[MP_NODE_MAX + 1];
 };
 
@@ -70,12 +72,13 @@ static int parse_flags(struct invoke *v, int argc, char **argv, int *status)
          .help = "one JSON object a run, in a line",
          .on = &v->json},
         {.name = "path",
-         .arg = "PATH",
-         .help = "(later)",
-         .text = &v->coap_path},
+         .arg = "\"PUT /x?a=b\"",
+         .help = "what a CoAP or HTTP trigger is asked for",
+         .text = &v->target},
         {.name = "secret",
-         .arg = "NAME=FILE",
-         .help = "(later)",
+         .arg = "NAME=file:FILE",
+         .help = "the value of a granted secret, also as env:NAME; may be "
+                 "given again",
          .list = &v->secrets},
         {.name = "state",
          .arg = "FILE",
@@ -90,9 +93,10 @@ static int parse_flags(struct invoke *v, int argc, char **argv, int *status)
                  "shows what came of it.\nNothing leaves: effects are shown, "
                  "not done.\n\n"
                  "With --json an object has outcome, error, traceback, result, "
-                 "effects, log,\nretry, duration_us and memory_bytes.  retry "
-                 "is null, or of a run that raised\nmp.retry {\"after\": "
-                 "SECONDS}, where SECONDS is null if it named no time.",
+                 "effects,\nverdicts, log, retry, duration_us and "
+                 "memory_bytes.  retry is null, or of\na run that raised "
+                 "mp.retry {\"after\": SECONDS}, where SECONDS is null if "
+                 "it\nnamed no time.",
         .flags = flags,
         .n_flags = ARRAY_LEN(flags),
         .max = 1,
@@ -107,16 +111,30 @@ static bool refuse(const char *flag, const char *why)
     return false;
 }
 
+/* Never the value itself, which others would see among the processes. */
+static bool check_secret(const char *text)
+{
+    const char *equals = strchr(text, '=');
+    int len = equals && equals - text < 64 ? (int)(equals - text) : 0;
+
+    if (len && (strncmp(equals + 1, "file:", 5) == 0 ||
+                strncmp(equals + 1, "env:", 4) == 0 ||
+                strncmp(equals + 1, "credential:", 11) == 0))
+        return true;
+    fprintf(stderr,
+            "moonpool invoke: --secret says where the value is, never what: "
+            "--secret %.*s=file:FILE or %.*s=env:NAME\n",
+            len ? len : 4, len ? text : "NAME", len ? len : 4,
+            len ? text : "NAME");
+    return false;
+}
+
 static bool read_flags(struct invoke *v)
 {
     char *end;
 
-    if (v->coap_path)
-        return refuse("path", "is for CoAP and HTTP triggers, which this "
-                              "version doesn't have");
-    if (v->secrets.n)
-        return refuse("secret", "is for secrets, which this version doesn't "
-                                "have");
+    if (v->target && v->topic)
+        return refuse("path", "and --topic can't both be given");
     if (v->event && v->state && !strcmp(v->event, "-") &&
         !strcmp(v->state, "-"))
         return refuse("state", "and --event can't both be stdin");
@@ -134,7 +152,52 @@ static bool read_flags(struct invoke *v)
         v->env[i].name = mp_slice(text, (size_t)(equals - text));
         v->env[i].value = mp_slice_str(equals + 1);
     }
+    for (unsigned i = 0; i < v->secrets.n; i++)
+        if (!check_secret(v->secrets.items[i]))
+            return false;
     return true;
+}
+
+/* ---- secrets ---- */
+
+static void free_secrets(struct invoke *v)
+{
+    for (unsigned i = 0; i < v->secrets.n; i++)
+        if (v->secret[i].value.ptr)
+            mp_secret_free((char *)(uintptr_t)v->secret[i].value.ptr);
+}
+
+/* What --secret names; all that fn was granted must be there. */
+static int read_secrets(struct invoke *v, const struct mp_function *fn,
+                        struct mp_why *why)
+{
+    int rc;
+
+    for (unsigned i = 0; i < v->secrets.n; i++) {
+        const char *text = v->secrets.items[i], *equals = strchr(text, '=');
+        char *value;
+
+        v->secret[i].name = mp_slice(text, (size_t)(equals - text));
+        rc = mp_parse_secret(mp_slice_str(equals + 1), &value, why);
+        if (rc) {
+            mp_why_wrap(why, "--secret %.*s", MP_FMT(v->secret[i].name));
+            return rc;
+        }
+        v->secret[i].value = mp_slice_str(value);
+    }
+    rc = mp_solo_secrets_check(fn, v->secret, v->secrets.n, why);
+    if (rc && v->secrets.n < fn->n_secrets) {
+        struct mp_slice name =
+            mp_solo_secret_missing(fn, v->secret, v->secrets.n);
+        struct mp_why said = *why;
+
+        if (name.ptr)
+            mp_why_set(why, rc,
+                       "%.240s; give it with --secret %.*s=file:FILE or "
+                       "%.*s=env:NAME",
+                       said.text, MP_FMT(name), MP_FMT(name));
+    }
+    return rc;
 }
 
 /* ---- what went wrong before a run ---- */
@@ -258,6 +321,7 @@ static int make_step(const struct invoke *v, const struct mp_function *fn,
         .id = "invoke-1",
         .time_us = mp_wall_us(),
         .topic = mp_slice_str(v->topic),
+        .target = mp_slice_str(v->target),
         .trigger = mp_slice_str(v->trigger),
         .data = mp_slice_str(v->data),
     };
@@ -266,6 +330,20 @@ static int make_step(const struct invoke *v, const struct mp_function *fn,
 }
 
 /* ---- running ---- */
+
+/* What --secret gave is shown nowhere, as on a gateway. */
+static void print_masked(const struct invoke *v, struct mp_slice text)
+{
+    struct mp_slice values[MP_FLAG_LIST_MAX];
+    struct mp_buf b;
+
+    for (unsigned i = 0; i < v->secrets.n; i++)
+        values[i] = v->secret[i].value;
+    mp_buf_init(&b, SHOWN_MAX);
+    mp_secrets_mask(&b, text, values, v->secrets.n);
+    fwrite(b.ptr, 1, b.len, stdout);
+    mp_buf_fini(&b);
+}
 
 static bool print_run(const struct invoke *v, const struct mp_shown *shown)
 {
@@ -276,7 +354,7 @@ static bool print_run(const struct invoke *v, const struct mp_shown *shown)
         mp_show_json(shown, &b);
     else
         mp_show_text(shown, &b);
-    fwrite(b.ptr, 1, b.len, stdout);
+    print_masked(v, mp_buf_bytes(&b));
     mp_buf_fini(&b);
     return shown->out->kind == MP_OUT_OK;
 }
@@ -344,6 +422,8 @@ static int load_and_run(const struct invoke *v, const struct mp_function *fn,
     solo.node = v->node;
     solo.env = v->env;
     solo.n_env = v->envs.n;
+    solo.secrets = v->secret;
+    solo.n_secrets = v->secrets.n;
     if (read_state(v, fn, event, &actors, &why) ||
         mp_solo_load(&solo, fn, &loaded, &why)) {
         status = fail_why(v, &why);
@@ -362,7 +442,7 @@ static int load_and_run(const struct invoke *v, const struct mp_function *fn,
     return status;
 }
 
-static int invoke(const struct invoke *v, const struct mp_function *fn,
+static int invoke(struct invoke *v, const struct mp_function *fn,
                   struct mistakes *m)
 {
     struct mp_tree_doc doc;
@@ -376,12 +456,13 @@ static int invoke(const struct invoke *v, const struct mp_function *fn,
     }
     if (read_json(v->event, &doc, &why))
         return fail_why(v, &why);
-    if (make_step(v, fn, doc.root, &step, &why))
+    if (make_step(v, fn, doc.root, &step, &why) || read_secrets(v, fn, &why))
         status = fail_why(v, &why);
     else
         status = load_and_run(v, fn, &step.event, m);
     mp_step_fini(&step);
     mp_tree_fini(&doc);
+    free_secrets(v);
     return status;
 }
 

@@ -20,6 +20,8 @@ const struct mp_verb mp_verbs[] = {
     {"state", mp_verb_state, "state ls|get|...", "what functions keep"},
     {"dlq", mp_verb_dlq, "dlq ls|show|...", "dead letters: what was given up"},
     {"queue", mp_verb_queue, "queue ls|drop", "events that wait in the host"},
+    {"secret", mp_verb_secret, "secret ls|set|rm",
+     "what functions were granted to know"},
     {"help", mp_verb_help, "help [TOPIC]", "config, function, lua or a verb"},
     {"version", mp_verb_version, "version", "of this program"},
 };

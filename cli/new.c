@@ -112,6 +112,108 @@ static const char tick_json[] =
     "   \"expect\": {\"publish\": [{\"data\": {\"run\": 2, \"missed\": 2}}]}}\n"
     " ]}\n";
 
+static const char coap_conf[] =
+    "; What it answers and what it may do; `moonpool help function` has all "
+    "keys.\n"
+    "[function]\n"
+    "name = @NAME@\n"
+    "version = 0.1.0\n"
+    "about = a setpoint for each room, to set, read and observe\n"
+    "\n"
+    "[trigger set]\n"
+    "coap = PUT /@NAME@/{room}\n"
+    "\n"
+    "[trigger get]\n"
+    "coap = GET /@NAME@/{room}\n"
+    "observe = yes\n"
+    "\n"
+    "[state]\n"
+    "key = {room}                     ; each room has values of its own\n";
+
+static const char coap_lua[] =
+    "local mp = require \"moonpool\"\n"
+    "local on = {}\n"
+    "\n"
+    "function on.set(event)           -- coap-client -m put -e 21.5 "
+    "coap://127.0.0.1/@NAME@/attic\n"
+    "    local want = tonumber(event:decode())\n"
+    "    if not want or want < 5 or want > 30 then\n"
+    "        mp.reject(\"a setpoint is a number from 5 to 30\")    -- 4.00\n"
+    "    end\n"
+    "    mp.state.set(\"want\", want)\n"
+    "    mp.notify(event.path, want)  -- who observes it is told\n"
+    "end                              -- 2.04, as soon as it is on disk\n"
+    "\n"
+    "function on.get()\n"
+    "    local want = mp.state.get(\"want\")\n"
+    "    if want == nil then return mp.reply(404, \"nothing is set\") end\n"
+    "    return want                  -- 2.05\n"
+    "end\n"
+    "\n"
+    "return on\n";
+
+static const char coap_json[] =
+    "{\"about\": \"a setpoint is kept and told, a bad one is rejected\",\n"
+    " \"steps\": [\n"
+    "  {\"method\": \"GET\", \"path\": \"/@NAME@/attic\",\n"
+    "   \"expect\": {\"status\": 404}},\n"
+    "  {\"method\": \"PUT\", \"path\": \"/@NAME@/attic\", \"data\": "
+    "21.5,\n"
+    "   \"expect\": {\"notify\": [{\"path\": \"/@NAME@/attic\", "
+    "\"data\": 21.5}]}},\n"
+    "  {\"method\": \"PUT\", \"path\": \"/@NAME@/attic\", \"data\": "
+    "99,\n"
+    "   \"expect\": {\"outcome\": \"rejected\", \"notify\": []}},\n"
+    "  {\"method\": \"GET\", \"path\": \"/@NAME@/attic\",\n"
+    "   \"expect\": {\"result\": 21.5}}\n"
+    " ]}\n";
+
+static const char http_conf[] =
+    "; What it answers and what it may do; `moonpool help function` has all "
+    "keys.\n"
+    "[function]\n"
+    "name = @NAME@\n"
+    "version = 0.1.0\n"
+    "about = what is posted, as messages\n"
+    "\n"
+    "[trigger hook]\n"
+    "http = POST /@NAME@/{source}\n"
+    "; Who asks shows a token: take the ; from this line and from secret "
+    "below, and\n"
+    "; give it a value: moonpool secret set @NAME@ KEY\n"
+    ";auth = token KEY\n"
+    "\n"
+    "[grant]\n"
+    "publish = @NAME@/+               ; it may publish there, and nowhere "
+    "else\n"
+    ";secret = KEY\n";
+
+static const char http_lua[] =
+    "local mp = require \"moonpool\"\n"
+    "\n"
+    "return function(event)           -- curl --json '{\"n\":1}' "
+    "127.0.0.1:7381/@NAME@/shop\n"
+    "    local body = event:decode()  -- malformed: 400\n"
+    "    if type(body) ~= \"table\" then mp.reject(\"an object is "
+    "expected\") end\n"
+    "    mp.publish(\"@NAME@/\" .. event.params.source, body)\n"
+    "    return mp.reply(202, {accepted = event.id})\n"
+    "end                              -- as soon as broker or disk has it\n";
+
+static const char http_json[] =
+    "{\"about\": \"what is posted is published, what is no object is not\",\n"
+    " \"secrets\": {\"KEY\": \"a value for the test\"},\n"
+    " \"steps\": [\n"
+    "  {\"method\": \"POST\", \"path\": \"/@NAME@/shop\", \"data\": "
+    "{\"n\": 1},\n"
+    "   \"expect\": {\"status\": 202,\n"
+    "              \"publish\": [{\"topic\": \"@NAME@/shop\", \"data\": "
+    "{\"n\": 1}}]}},\n"
+    "  {\"method\": \"POST\", \"path\": \"/@NAME@/shop\", \"data\": "
+    "\"[\",\n"
+    "   \"expect\": {\"outcome\": \"rejected\", \"publish\": []}}\n"
+    " ]}\n";
+
 /* What it makes, in the order it is made. */
 struct part {
     const char *path, *text;
@@ -127,6 +229,14 @@ static const struct kind {
      {{"function.conf", conf},
       {"main.lua", main_lua},
       {"tests/readings.json", test_json}}},
+    {"coap",
+     {{"function.conf", coap_conf},
+      {"main.lua", coap_lua},
+      {"tests/setpoints.json", coap_json}}},
+    {"http",
+     {{"function.conf", http_conf},
+      {"main.lua", http_lua},
+      {"tests/hooks.json", http_json}}},
     {"every",
      {{"function.conf", every_conf},
       {"main.lua", tick_lua},
@@ -192,7 +302,6 @@ static int make(const struct part *parts, const char *path, const char *name,
 /* NULL: there is none, and it was said. */
 static const struct kind *kind_of(const char *trigger)
 {
-    static const char *const later[] = {"coap", "http", "board"};
     const char *words[ARRAY_LEN(kinds)], *near;
 
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
@@ -200,18 +309,15 @@ static const struct kind *kind_of(const char *trigger)
         if (strcmp(trigger, words[i]) == 0)
             return &kinds[i];
     }
-    for (size_t i = 0; i < ARRAY_LEN(later); i++) {
-        if (strcmp(trigger, later[i]) == 0) {
-            fprintf(stderr,
-                    "moonpool new: %s triggers come with a later release\n",
-                    trigger);
-            return NULL;
-        }
+    if (strcmp(trigger, "board") == 0) {
+        fprintf(stderr, "moonpool new: board triggers come with a later "
+                        "release\n");
+        return NULL;
     }
     near = mp_nearest(mp_slice_str(trigger), words, ARRAY_LEN(words));
     fprintf(stderr, "moonpool new: unknown trigger '%s'%s%s%s\n", trigger,
-            near ? "; did you mean '" : "; mqtt, every, cron", near ? near : "",
-            near ? "'?" : "");
+            near ? "; did you mean '" : "; mqtt, coap, http, every, cron",
+            near ? near : "", near ? "'?" : "");
     return NULL;
 }
 
@@ -221,7 +327,7 @@ int mp_verb_new(int argc, char **argv)
     const struct mp_flag flags[] = {
         {.name = "trigger",
          .arg = "KIND",
-         .help = "what runs it: mqtt, every or cron; others come later",
+         .help = "what runs it: mqtt, coap, http, every or cron",
          .text = &trigger},
     };
     const struct mp_usage usage = {

@@ -141,8 +141,9 @@ int mp_verb_queue(int argc, char **argv)
             "slow, it took\nlonger than [mqtt] hold; retry, it is to be run "
             "again; quarantined, its function\nfails again and again; full, "
             "so many waited; output, it is done, but "
-            "what\nit published isn't confirmed.  Without a running host the "
-            "database is asked.",
+            "what\nit published isn't confirmed; async, a request that was "
+            "accepted at once;\nwindow, it waits in one (coalesce, batch).  "
+            "Without a running host the\ndatabase is asked.",
         .flags = flags,
         .n_flags = ARRAY_LEN(flags),
         .min = 1,

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -41,6 +42,7 @@ int mp_verb_run(int argc, char **argv)
     for (int i = 0; i < argc; i++)
         args[i + 1] = argv[i];
     args[argc + 1] = NULL;
+    signal(SIGHUP, SIG_IGN); /* a reload that is asked for too early */
     execv(program, args);
     fprintf(stderr, "moonpool run: can't start %s: %s\n", program,
             strerror(errno));

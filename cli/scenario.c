@@ -9,6 +9,9 @@
  * the clock to each alarm that is due, runs it, and goes on; what those runs
  * did counts as done by the step, before what its own event did.
  *
+ * Stream lines that remember (deadband, throttle) go by the same clock; their
+ * windows (coalesce, batch) end at once, so that a step is one run.
+ *
  * The first step that goes otherwise ends the scenario, as those behind it
  * were written for another world.
  */
@@ -16,6 +19,7 @@
 
 #include <stdio.h>
 
+#include "cli/answered.h"
 #include "cli/show.h"
 #include "cli/step.h"
 #include "cli/when.h"
@@ -23,6 +27,8 @@
 #include "core/base/text.h"
 #include "core/config.h"
 #include "core/handlers.h"
+#include "core/secrets.h"
+#include "core/stream.h"
 
 /* 2026-01-01T00:00:00Z: a test means the same on every day. */
 #define START_US (INT64_C(1767225600) * MP_SECOND)
@@ -41,7 +47,10 @@ struct scene {
     /* of all runs of a step: its alarms', then its event's */
     struct mp_buf effects, logs;
     uint32_t n_effects, n_logs;
-    struct mp_pair env[ENV_MAX];
+    unsigned status; /* that its event was answered with */
+    /* Stream lines that remember, by trigger; lines NULL: not in use yet. */
+    struct mp_stream streams[MP_TRIGGERS_MAX];
+    struct mp_pair env[ENV_MAX], secrets[MP_SECRETS_MAX];
     struct mp_scenario *result;
 };
 
@@ -67,8 +76,8 @@ static int refuse_later(const struct mp_tree *v, const char *const *words,
 
 static int check_file(const struct mp_tree *file, struct mp_why *why)
 {
-    static const char *const later[] = {"requests", "secrets", NULL};
-    static const char *const words[] = {"about", "time",  "env",
+    static const char *const later[] = {"requests", NULL};
+    static const char *const words[] = {"about", "time",  "env", "secrets",
                                         "state", "steps", NULL};
     const struct mp_tree *steps = mp_tree_get(file, "steps");
     int rc;
@@ -109,6 +118,53 @@ static int read_env(struct scene *sc, const struct mp_tree *env,
     sc->solo.env = sc->env;
     sc->solo.n_env = (uint32_t)env->n;
     return 0;
+}
+
+/* A secret that none of the n is: the cure behind what was said. */
+static void missing_secret(const struct scene *sc, size_t n, struct mp_why *why)
+{
+    struct mp_slice name =
+        mp_solo_secret_missing(sc->fn, sc->secrets, (uint32_t)n);
+    struct mp_why said = *why;
+
+    if (name.ptr)
+        mp_why_set(why, MP_ENONE,
+                   "secrets: %.240s; the test gives it a value: \"secrets\": "
+                   "{\"%.*s\": \"...\"} beside \"steps\"",
+                   said.text, MP_FMT(name));
+    else
+        mp_why_wrap(why, "secrets");
+}
+
+/* Texts: a test has nothing to hide. */
+static int read_secrets(struct scene *sc, const struct mp_tree *secrets,
+                        struct mp_why *why)
+{
+    size_t n = secrets ? secrets->n : 0;
+    int rc;
+
+    if (secrets &&
+        (secrets->kind != MP_TREE_OBJECT || n > ARRAY_LEN(sc->secrets)))
+        return mp_why_set(why, MP_EPARSE,
+                          "secrets is not an object of at most %zu strings",
+                          ARRAY_LEN(sc->secrets));
+    for (size_t i = 0; i < n; i++) {
+        const struct mp_tree *v = secrets->items[i];
+
+        if (v->kind != MP_TREE_STRING)
+            return mp_why_set(
+                why, MP_EPARSE, "secrets.%.*s is %s, not a string",
+                MP_FMT(mp_cut(v->name, 60)), mp_tree_kind_name(v));
+        sc->secrets[i] = (struct mp_pair){v->name, v->text};
+    }
+    if (!sc->fn->n_secrets) /* who asks for none may do so tomorrow */
+        n = 0;
+    rc = mp_solo_secrets_check(sc->fn, sc->secrets, (uint32_t)n, why);
+    if (rc && n < sc->fn->n_secrets)
+        missing_secret(sc, n, why);
+    sc->solo.secrets = sc->secrets;
+    sc->solo.n_secrets = (uint32_t)n;
+    return rc;
 }
 
 static int read_clock(struct scene *sc, const struct mp_tree *time,
@@ -175,6 +231,8 @@ static const char *const send_words[] = {
 static const char *const alarm_words[] = {
     "kind",  "name", "key",         "due",    "after",
     "slack", "data", "data_base64", "cancel", NULL};
+static const char *const notify_words[] = {"kind",        "path",    "data",
+                                           "data_base64", "max_age", NULL};
 
 static const struct list {
     const char *name, *where;
@@ -184,6 +242,7 @@ static const struct list {
 } lists[] = {
     {"publish", "expect.publish", "topic", MP_EFFECT_PUBLISH, publish_words},
     {"send", "expect.send", "function", MP_EFFECT_SEND, send_words},
+    {"notify", "expect.notify", "path", MP_EFFECT_NOTIFY, notify_words},
     {"alarms", "expect.alarms", "name", MP_EFFECT_ALARM, alarm_words},
 };
 
@@ -247,18 +306,54 @@ static int check_outcome(const struct mp_tree *outcome, struct mp_why *why)
                       near ? "'?" : "");
 }
 
+static int check_verdicts(const struct mp_tree *list, struct mp_why *why)
+{
+    static const char *const words[] = {"event", "retry", "reject", NULL};
+
+    if (list && list->kind != MP_TREE_LIST)
+        return mp_why_set(why, MP_EPARSE, "expect.verdicts is %s, not a list",
+                          mp_tree_kind_name(list));
+    for (size_t i = 0; list && i < list->n; i++) {
+        int rc = mp_step_members(list->items[i], "expect.verdicts", words, why);
+
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+/* What is skipped has no outcome. */
+static int check_skipped(const struct mp_tree *expect, struct mp_why *why)
+{
+    const struct mp_tree *skipped = mp_tree_get(expect, "skipped");
+    struct mp_slice name = mp_tree_text(skipped);
+
+    if (!skipped)
+        return 0;
+    if (!mp_slice_is(name, "filter") && !mp_slice_is(name, "deadband") &&
+        !mp_slice_is(name, "throttle"))
+        return mp_why_set(why, MP_EPARSE,
+                          "expect.skipped is one of filter, deadband, "
+                          "throttle; windows (coalesce, batch) end at once");
+    if (expect->n > 1)
+        return mp_why_set(why, MP_EPARSE,
+                          "expect: with skipped nothing else comes of it");
+    return 0;
+}
+
 static int check_expect(const struct scene *sc, const struct mp_tree *expect,
                         struct mp_why *why)
 {
-    static const char *const later[] = {"skipped", "notify", NULL};
-    static const char *const words[] = {"outcome", "error", "status", "result",
-                                        "publish", "send",  "alarms", "state",
-                                        "log",     NULL};
+    static const char *const words[] = {
+        "outcome", "error", "status", "result",   "publish", "send", "notify",
+        "alarms",  "state", "log",    "verdicts", "skipped", NULL};
     const struct mp_tree *m;
     int rc;
 
-    if ((rc = refuse_later(expect, later, why)) ||
-        (rc = mp_step_members(expect, "expect", words, why)))
+    if ((rc = mp_step_members(expect, "expect", words, why)))
+        return rc;
+    if ((rc = check_verdicts(mp_tree_get(expect, "verdicts"), why)) ||
+        (rc = check_skipped(expect, why)))
         return rc;
     if ((m = mp_tree_get(expect, "outcome")) && (rc = check_outcome(m, why)))
         return rc;
@@ -404,6 +499,19 @@ static bool same_result(const struct mp_outcome *out,
     return same;
 }
 
+static bool same_verdicts(const struct mp_outcome *out,
+                          const struct mp_tree *want, struct mp_buf *diff)
+{
+    struct mp_buf actual;
+    bool same;
+
+    mp_buf_init(&actual, ACTUAL_MAX);
+    mp_show_verdicts(out, &actual);
+    same = same_value(want, &actual, "verdicts", diff);
+    mp_buf_fini(&actual);
+    return same;
+}
+
 /* Each part in a line of its own, in order; lines between don't matter.  An
  * empty list: there is no line. */
 static bool same_log(const struct mp_outcome *out, const struct mp_tree *want,
@@ -448,8 +556,13 @@ static bool same(struct scene *sc, const struct mp_outcome *out,
     if (!same_outcome(out, expect, diff))
         return false;
     m = mp_tree_get(expect, "status");
-    if (m && (m->kind != MP_TREE_INT || m->integer != out->status)) {
-        mp_buf_printf(diff, "status: got %u", (unsigned)out->status);
+    if (m && (m->kind != MP_TREE_INT || m->integer != sc->status)) {
+        mp_buf_printf(diff, "status: expected ");
+        mp_tree_print(m, diff);
+        if (sc->status)
+            mp_buf_printf(diff, ", got %u", sc->status);
+        else
+            mp_buf_printf(diff, ", got none: it was no request");
         return false;
     }
     m = mp_tree_get(expect, "result");
@@ -460,6 +573,9 @@ static bool same(struct scene *sc, const struct mp_outcome *out,
         if (m && !same_list(out, &lists[i], m, diff))
             return false;
     }
+    m = mp_tree_get(expect, "verdicts");
+    if (m && !same_verdicts(out, m, diff))
+        return false;
     m = mp_tree_get(expect, "state");
     if (m && !same_state(sc, m, diff))
         return false;
@@ -486,6 +602,7 @@ static int run_event(struct scene *sc, const struct mp_event *event,
     if (rc)
         return rc;
     mp_actors_apply(&sc->actors, event, out, sc->solo.wall_us);
+    sc->status = mp_answered_status(event, out);
     mp_buf_slice(&sc->effects, out->effects);
     sc->n_effects += out->n_effects;
     mp_buf_slice(&sc->logs, out->logs);
@@ -538,11 +655,84 @@ static bool has_event(const struct mp_tree *value)
     return false;
 }
 
+/* A window is none of ours: mp_stream_judge ends before them. */
+static void pass_nothing(void *arg, struct mp_link *items, unsigned n)
+{
+    (void)arg;
+    (void)n;
+    MP_ASSERT(mp_list_empty(items));
+}
+
+static void skip_nothing(void *arg, struct mp_held *item,
+                         enum mp_stream_why why)
+{
+    (void)arg;
+    (void)item;
+    (void)why;
+}
+
+/*
+ * Does a line before the windows skip it, by what it remembers of the steps
+ * before?  Its name, or NULL.  What is given as `events` has passed them.
+ */
+static const char *judge(struct scene *sc, const struct mp_step *step)
+{
+    static const struct mp_hash_key key;
+    const struct mp_stream_user user = {pass_nothing, skip_nothing, NULL};
+    const struct mp_trigger *t = step->trigger;
+    const struct mp_event *e = step->events ? step->events : &step->event;
+    const struct mp_stream_event asked = {.data = e->data,
+                                          .datacontenttype = e->datacontenttype,
+                                          .format = e->format,
+                                          .params = e->params,
+                                          .n_params = e->n_params,
+                                          .key = e->key,
+                                          .has_key = e->has_key};
+    struct mp_stream_values values;
+    struct mp_held item = {.bytes = 0};
+    struct mp_stream *s;
+    int rc;
+
+    if (!t || !t->lines || step->members)
+        return NULL;
+    s = &sc->streams[t - sc->fn->triggers];
+    if (!s->lines)
+        mp_stream_init(s, t->lines, sc->fn->tracked, &key, &user);
+    MP_ASSERT(
+        mp_stream_wants(t->lines, &asked, &values)); /* its step is read */
+    rc = mp_stream_judge(s, &item, &asked, &values, sc->solo.wall_us);
+    return rc < 0 ? NULL : mp_stream_why_name((enum mp_stream_why)rc);
+}
+
+/* The step's own event, or what skipped it. */
+static int run_or_skip(struct scene *sc, struct mp_step *step,
+                       const struct mp_tree *skipped, struct mp_outcome *out,
+                       struct mp_why *why)
+{
+    const char *line = step->skipped ? step->skipped : judge(sc, step);
+    struct mp_slice want = mp_tree_text(skipped);
+
+    if (!line && !skipped)
+        return run_event(sc, &step->event, out, why);
+    if (line && skipped && mp_slice_is(want, line))
+        return 0;
+    sc->result->ok = false;
+    if (!skipped)
+        mp_buf_printf(&sc->result->wrong, "skipped by %s", line);
+    else
+        mp_buf_printf(&sc->result->wrong, "skipped: expected \"%.*s\", %s%s",
+                      MP_FMT(want), line ? "got " : "but it is run",
+                      line ? line : "");
+    return 0;
+}
+
 /* The step's own event. */
 static int run_own(struct scene *sc, const struct mp_tree *value,
                    struct mp_outcome *out, struct mp_why *why)
 {
     static const char *const besides[] = {"after", "expect", NULL};
+    const struct mp_tree *skipped =
+        mp_tree_get(mp_tree_get(value, "expect"), "skipped");
     struct mp_step_defaults defaults = {0};
     struct mp_step step;
     struct mp_why bad;
@@ -552,10 +742,11 @@ static int run_own(struct scene *sc, const struct mp_tree *value,
     snprintf(id, sizeof id, "test-%u", sc->result->steps);
     defaults.id = id;
     defaults.time_us = sc->solo.wall_us;
-    if (mp_step_read(&step, sc->fn, value, &defaults, besides, &bad))
+    if (mp_step_read(&step, sc->fn, value, &defaults, besides, &bad) &&
+        !step.skipped)
         wrong(sc, bad.text);
     else
-        rc = run_event(sc, &step.event, out, why);
+        rc = run_or_skip(sc, &step, skipped, out, why);
     mp_step_fini(&step);
     return rc;
 }
@@ -577,7 +768,7 @@ static int run_step(struct scene *sc, const struct mp_tree *value,
         return wrong(sc, bad.text);
     mp_buf_reset(&sc->effects);
     mp_buf_reset(&sc->logs);
-    sc->n_effects = sc->n_logs = 0;
+    sc->n_effects = sc->n_logs = sc->status = 0;
     rc = pass_time(sc, after, !own, &out, why);
     if (rc == 0 && own && sc->result->ok)
         rc = run_own(sc, value, &out, why);
@@ -635,6 +826,7 @@ static int play(struct scene *sc, const struct mp_tree *file,
 
     if (check_file(file, &bad) ||
         read_env(sc, mp_tree_get(file, "env"), &bad) ||
+        read_secrets(sc, mp_tree_get(file, "secrets"), &bad) ||
         read_clock(sc, mp_tree_get(file, "time"), &bad) ||
         read_state(sc, mp_tree_get(file, "state"), &bad))
         return wrong(sc, bad.text);
@@ -661,10 +853,14 @@ int mp_scenario_run(struct mp_scenario *result, const struct mp_function *fn,
     mp_buf_init(&sc.effects, GATHERED_MAX);
     mp_buf_init(&sc.logs, GATHERED_MAX);
     sc.solo.node = "test";
+    sc.solo.timezone = "UTC"; /* a test means the same everywhere */
     sc.solo.actors = &sc.actors;
     rc = play(&sc, file, why);
     mp_solo_fini(&sc.solo);
     mp_actors_fini(&sc.actors);
+    for (size_t i = 0; i < ARRAY_LEN(sc.streams); i++)
+        if (sc.streams[i].lines)
+            mp_stream_fini(&sc.streams[i]);
     mp_buf_fini(&sc.effects);
     mp_buf_fini(&sc.logs);
     result->took_us = mp_now_us() - started;

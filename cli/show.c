@@ -222,6 +222,16 @@ static void put_send(struct mp_buf *b, const struct mp_effect *e,
     put_span(b, "delay", e->delay_us, want);
 }
 
+static void put_notify(struct mp_buf *b, const struct mp_effect *e,
+                       enum spelling how, const struct mp_tree *want)
+{
+    mp_buf_printf(b, "\"path\":");
+    mp_json_put_string(b, e->topic);
+    mp_buf_put(b, ",", 1);
+    put_data(b, e->data, how);
+    put_span(b, "max_age", e->max_age_us, want);
+}
+
 static void put_change(struct mp_buf *b, const struct mp_effect *e)
 {
     mp_buf_printf(b, "\"op\":\"%s\"", mp_state_op_name(e->op));
@@ -250,10 +260,9 @@ static void put_effect(struct mp_buf *b, const struct mp_effect *e,
                        const struct mp_tree *want)
 {
     static const char *const names[MP_EFFECT_KINDS] = {
-        [MP_EFFECT_PUBLISH] = "publish",
-        [MP_EFFECT_SEND] = "send",
-        [MP_EFFECT_ALARM] = "alarm",
-        [MP_EFFECT_STATE] = "state",
+        [MP_EFFECT_PUBLISH] = "publish", [MP_EFFECT_SEND] = "send",
+        [MP_EFFECT_ALARM] = "alarm",     [MP_EFFECT_STATE] = "state",
+        [MP_EFFECT_NOTIFY] = "notify",
     };
     enum spelling how = spelling_of(want);
 
@@ -264,6 +273,8 @@ static void put_effect(struct mp_buf *b, const struct mp_effect *e,
         put_send(b, e, how, want);
     else if (e->kind == MP_EFFECT_ALARM)
         put_alarm(b, e, how, want);
+    else if (e->kind == MP_EFFECT_NOTIFY)
+        put_notify(b, e, how, want);
     else
         put_change(b, e);
     mp_buf_put(b, "}", 1);
@@ -292,6 +303,23 @@ void mp_show_effects(const struct mp_outcome *out, unsigned kind,
     mp_buf_put(b, "]", 1);
 }
 
+/* What mp.reply was given; headers and max_age where there are some. */
+static void put_reply(const struct mp_outcome *out, struct mp_buf *b)
+{
+    bool json = out->result_format == MP_FORMAT_JSON;
+    struct mp_pair headers[MP_PAIRS_MAX];
+
+    mp_buf_printf(b, "{\"status\":%u,", (unsigned)out->status);
+    put_data(b, out->result, json ? AS_VALUE : AS_TEXT);
+    if (out->n_headers && mp_read_headers(out, headers) == 0) {
+        mp_buf_printf(b, ",\"headers\":");
+        put_pairs(b, headers, out->n_headers);
+    }
+    if (out->max_age_us >= 0)
+        put_span(b, "max_age", out->max_age_us, NULL);
+    mp_buf_put(b, "}", 1);
+}
+
 void mp_show_result(const struct mp_outcome *out, bool as_value,
                     struct mp_buf *b)
 {
@@ -300,9 +328,7 @@ void mp_show_result(const struct mp_outcome *out, bool as_value,
     if (out->result_kind == MP_RESULT_NONE) {
         mp_json_put_null(b);
     } else if (out->result_kind == MP_RESULT_REPLY) {
-        mp_buf_printf(b, "{\"status\":%u,", (unsigned)out->status);
-        put_data(b, out->result, json ? AS_VALUE : AS_TEXT);
-        mp_buf_put(b, "}", 1);
+        put_reply(out, b);
     } else if ((json || as_value) && put_value(b, out->result)) {
         return;
     } else if (mp_utf8_valid(out->result)) {
@@ -312,6 +338,25 @@ void mp_show_result(const struct mp_outcome *out, bool as_value,
         put_bytes(b, "data", out->result);
         mp_buf_put(b, "}", 1);
     }
+}
+
+/* In the order of the batch, counted from 1. */
+void mp_show_verdicts(const struct mp_outcome *out, struct mp_buf *b)
+{
+    struct mp_reader r = mp_reader(out->verdicts);
+    struct mp_verdict v;
+
+    mp_buf_put(b, "[", 1);
+    for (uint32_t i = 0; i < out->n_verdicts; i++) {
+        int rc = mp_read_verdict(&r, &v);
+
+        MP_ASSERT(rc == 0);
+        mp_buf_printf(b, "%s{\"event\":%u,\"%s\":", i ? "," : "",
+                      (unsigned)v.event + 1, v.retry ? "retry" : "reject");
+        mp_json_put_string(b, v.reason);
+        mp_buf_put(b, "}", 1);
+    }
+    mp_buf_put(b, "]", 1);
 }
 
 static void put_logs(struct mp_buf *b, struct mp_slice logs, uint32_t n,
@@ -371,6 +416,8 @@ void mp_show_json(const struct mp_shown *s, struct mp_buf *b)
     mp_show_result(out, false, b);
     mp_buf_printf(b, ",\"effects\":");
     mp_show_effects(out, 0, NULL, b);
+    mp_buf_printf(b, ",\"verdicts\":");
+    mp_show_verdicts(out, b);
     mp_buf_printf(b, ",\"log\":[");
     put_logs(b, s->logs, s->n_logs, &first);
     put_logs(b, out->logs, out->n_logs, &first);
@@ -518,14 +565,40 @@ static void text_change(const struct mp_effect *e, struct mp_buf *b)
     }
 }
 
+static void text_notify(const struct mp_effect *e, struct mp_buf *b)
+{
+    mp_buf_printf(b, "notify   ");
+    put_clean(b, e->topic, MP_TOPIC_MAX);
+    mp_buf_printf(b, "  for ");
+    mp_show_span(e->max_age_us, b);
+    mp_buf_printf(b, "  ");
+    put_clean(b, e->data, SHOWN_DATA_MAX);
+}
+
+/* "retry    2: busy" */
+static void text_verdicts(const struct mp_outcome *out, struct mp_buf *b)
+{
+    struct mp_reader r = mp_reader(out->verdicts);
+    struct mp_verdict v;
+
+    for (uint32_t i = 0; i < out->n_verdicts; i++) {
+        int rc = mp_read_verdict(&r, &v);
+
+        MP_ASSERT(rc == 0);
+        mp_buf_printf(b, "%-8s %u: ", v.retry ? "retry" : "reject",
+                      (unsigned)v.event + 1);
+        put_clean(b, v.reason, MP_REASON_MAX);
+        mp_buf_put(b, "\n", 1);
+    }
+}
+
 static void text_effects(const struct mp_outcome *out, struct mp_buf *b)
 {
     static void (*const put[MP_EFFECT_KINDS])(const struct mp_effect *e,
                                               struct mp_buf *b) = {
-        [MP_EFFECT_PUBLISH] = text_publish,
-        [MP_EFFECT_SEND] = text_send,
-        [MP_EFFECT_ALARM] = text_alarm,
-        [MP_EFFECT_STATE] = text_change,
+        [MP_EFFECT_PUBLISH] = text_publish, [MP_EFFECT_SEND] = text_send,
+        [MP_EFFECT_ALARM] = text_alarm,     [MP_EFFECT_STATE] = text_change,
+        [MP_EFFECT_NOTIFY] = text_notify,
     };
     struct mp_reader r = mp_reader(out->effects);
     struct mp_pair pairs[MP_PAIRS_MAX];
@@ -604,6 +677,7 @@ void mp_show_text(const struct mp_shown *s, struct mp_buf *b)
         mp_buf_printf(b, "log      %u more lines are past log_bytes\n",
                       (unsigned)out->logs_cut);
     text_effects(out, b);
+    text_verdicts(out, b);
     if (out->result_kind != MP_RESULT_NONE) {
         mp_buf_printf(b, "result   ");
         mp_show_result(out, false, b);

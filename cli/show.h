@@ -56,6 +56,10 @@ void mp_show_effects(const struct mp_outcome *out, unsigned kind,
 void mp_show_result(const struct mp_outcome *out, bool as_value,
                     struct mp_buf *b);
 
+/* What a batch said of its events: [{"event":2,"retry":"busy"}], counted from
+ * 1; with "reject" in the place of "retry". */
+void mp_show_verdicts(const struct mp_outcome *out, struct mp_buf *b);
+
 /* "warn  message  name=value", without a line end. */
 void mp_show_log_line(const struct mp_log_line *line, struct mp_buf *b);
 

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -23,8 +24,11 @@
 
 #include "cli/show.h"
 #include "core/base/clock.h"
+#include "core/base/local.h"
 #include "core/base/text.h"
 #include "core/outputs.h"
+#include "core/secrets.h"
+#include "core/zone.h"
 
 #define PATIENCE_US (2 * MP_SECOND)
 #define READY_US (10 * MP_SECOND)
@@ -355,18 +359,73 @@ static uint32_t merge_env(const struct mp_solo *s, struct mp_pair *env)
     return n;
 }
 
+/* Those that were granted, with the caller's values; the length. */
+static uint32_t merge_secrets(const struct mp_solo *s,
+                              struct mp_pair secrets[MP_SECRETS_MAX])
+{
+    const struct mp_function *fn = s->fn;
+    uint32_t n = 0;
+
+    for (; n < fn->n_secrets && n < MP_SECRETS_MAX; n++) {
+        secrets[n] = (struct mp_pair){fn->secrets[n], MP_S("secret")};
+        for (uint32_t i = 0; i < s->n_secrets; i++)
+            if (mp_slice_eq(s->secrets[i].name, fn->secrets[n]))
+                secrets[n].value = s->secrets[i].value;
+    }
+    return n;
+}
+
+struct mp_slice mp_solo_secret_missing(const struct mp_function *fn,
+                                       const struct mp_pair *given, uint32_t n)
+{
+    for (unsigned k = 0; k < fn->n_secrets; k++) {
+        bool there = false;
+
+        for (uint32_t i = 0; i < n; i++)
+            there |= mp_slice_eq(given[i].name, fn->secrets[k]);
+        if (!there)
+            return fn->secrets[k];
+    }
+    return mp_slice(NULL, 0);
+}
+
+int mp_solo_secrets_check(const struct mp_function *fn,
+                          const struct mp_pair *given, uint32_t n,
+                          struct mp_why *why)
+{
+    struct mp_slice missing;
+
+    for (uint32_t i = 0; i < n; i++) {
+        bool granted = false;
+
+        for (unsigned k = 0; k < fn->n_secrets; k++)
+            granted |= mp_slice_eq(given[i].name, fn->secrets[k]);
+        if (!granted)
+            return mp_why_set(why, MP_ENONE,
+                              "secret '%.*s' is not granted to '%s' ([grant] "
+                              "secret)",
+                              MP_FMT(mp_cut(given[i].name, 60)), fn->name);
+    }
+    missing = mp_solo_secret_missing(fn, given, n);
+    return missing.ptr
+               ? mp_why_set(why, MP_ENONE, "secret %.*s of '%s' is missing",
+                            MP_FMT(missing), fn->name)
+               : 0;
+}
+
 static uint64_t put_load(struct mp_solo *s)
 {
     const struct mp_function *fn = s->fn;
-    struct mp_slice triggers[MP_TRIGGERS_MAX];
-    struct mp_pair env[ENV_MAX];
+    struct mp_slice triggers[MP_TRIGGERS_MAX], observes[MP_TRIGGERS_MAX];
+    struct mp_pair env[ENV_MAX], secrets[MP_SECRETS_MAX];
+    struct mp_buf filters, zone;
+    struct mp_why why;
     struct mp_load load = {
         .id = ++s->last_id,
         .fn = FN,
         .name = mp_slice_str(fn->name),
         .version = mp_slice_str(fn->version),
         .node = mp_slice_str(s->node),
-        .timezone = mp_slice_str(fn->timezone),
         .prefix = MP_S("moonpool"),
         .memory = fn->memory,
         .outputs = fn->outputs,
@@ -386,12 +445,23 @@ static uint64_t put_load(struct mp_solo *s)
         .has_state = fn->has_state,
         .has_key = fn->state_key != NULL,
         .state_quota = fn->state_quota,
+        .secrets = secrets,
+        .n_secrets = merge_secrets(s, secrets),
+        .observes = observes,
     };
 
     MP_ASSERT(fn->n_triggers <= MP_TRIGGERS_MAX);
     for (unsigned i = 0; i < fn->n_triggers; i++)
         triggers[i] = mp_slice_str(fn->triggers[i].name);
+    load.n_observes = mp_outputs_observes(fn, observes, &filters);
+    mp_buf_init(&zone, (size_t)MP_LOCAL_ROWS_MAX * MP_LOCAL_ROW);
+    if (mp_zone_table_of(fn->timezone ? fn->timezone : s->timezone, &zone,
+                         &why))
+        fprintf(stderr, "note: %s; os.date shows UTC\n", why.text);
+    load.zone = mp_buf_bytes(&zone);
     mp_wire_load(&s->out, &load);
+    mp_buf_fini(&filters);
+    mp_buf_fini(&zone);
     MP_ASSERT(!s->out.full); /* a function's files are bounded far below */
     return load.id;
 }
@@ -475,7 +545,8 @@ static bool read_done(struct mp_solo *s, const struct turns *t,
     struct mp_why *denied = &s->denied;
 
     if (mp_read_done(mp_buf_bytes(&s->answer), out) || out->run != t->id ||
-        !logs_parse(out->logs, out->n_logs))
+        !logs_parse(out->logs, out->n_logs) ||
+        mp_verdicts_check(out, t->event->n_events))
         return false;
     denied->text[0] = '\0';
     if (!effects_parse(s->fn, out, denied))

@@ -28,9 +28,13 @@
 struct mp_solo {
     /* the caller sets these after mp_solo_init, before loading */
     const char *node;          /* mp.node */
+    const char *timezone;      /* for who has none; NULL: the system's */
     int64_t wall_us;           /* the fake clock; 0: real ones */
     const struct mp_pair *env; /* these in place of [env]'s */
     uint32_t n_env;
+    const struct mp_pair
+        *secrets; /* values; the others granted have "secret" */
+    uint32_t n_secrets;
     struct mp_actors *actors; /* values that runs read; NULL: there are none */
     /* its own */
     const struct mp_function *fn;
@@ -50,6 +54,15 @@ struct mp_solo {
 void mp_solo_init(struct mp_solo *s);
 /* Ends the worker. */
 void mp_solo_fini(struct mp_solo *s);
+
+/* The first that fn was granted and that isn't given; ptr NULL: none. */
+struct mp_slice mp_solo_secret_missing(const struct mp_function *fn,
+                                       const struct mp_pair *given, uint32_t n);
+
+/* Are these all that fn was granted, and no others? */
+MP_MUST int mp_solo_secrets_check(const struct mp_function *fn,
+                                  const struct mp_pair *given, uint32_t n,
+                                  struct mp_why *why);
 
 /*
  * Load a function, in a new worker.  fn stays the caller's and must outlive

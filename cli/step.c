@@ -7,13 +7,14 @@
  * but a changed pattern must show.  Only an event that no pattern took, of an
  * alarm or a send, has its key and params as they are given.
  */
-#include "cli/step.h"
+#include "cli/step_impl.h"
 
 #include <stdlib.h>
 
 #include "cli/when.h"
 #include "core/base/base64.h"
 #include "core/base/text.h"
+#include "core/stream.h"
 
 enum { WORDS_MAX = 48 };
 
@@ -39,11 +40,12 @@ static const char *const event_words[] = {
     "traceparent",
     "alarm",
     "missed",
-};
-
-/* They belong to what this version doesn't have yet. */
-static const char *const later_words[] = {
-    "method", "path", "query", "headers", "peer", "identity", "events",
+    "method",
+    "path",
+    "query",
+    "headers",
+    "peer",
+    "identity",
 };
 
 static bool among(struct mp_slice word, const char *const *words, size_t n)
@@ -99,15 +101,6 @@ static int check_members(const struct mp_tree *v, const char *const *allowed,
         words[n++] = *allowed;
     }
     words[n] = NULL;
-    for (size_t i = 0; i < v->n; i++) {
-        struct mp_slice name = v->items[i]->name;
-
-        if (among(name, later_words, ARRAY_LEN(later_words)))
-            return mp_why_set(why, MP_EPARSE,
-                              "'%.*s' belongs to a kind of trigger that this "
-                              "version doesn't have",
-                              MP_FMT(name));
-    }
     return mp_step_members(v, "the event", words, why);
 }
 
@@ -213,14 +206,22 @@ static int get_data(struct mp_step *step, const struct mp_tree *v,
 }
 
 /* `alarm` and `send` are types and triggers at once. */
+static bool is_made_trigger(struct mp_slice name)
+{
+    return mp_slice_is(name, "alarm") || mp_slice_is(name, "send");
+}
+
 static int get_type(struct mp_event *e, struct mp_slice type,
                     struct mp_why *why)
 {
-    if (!type.ptr &&
-        (mp_slice_is(e->trigger, "alarm") || mp_slice_is(e->trigger, "send")))
+    if (!type.ptr && is_made_trigger(e->trigger))
         type = e->trigger;
     if (!type.ptr || mp_slice_is(type, "mqtt"))
         e->type = MP_EVENT_MQTT;
+    else if (mp_slice_is(type, "coap"))
+        e->type = MP_EVENT_COAP;
+    else if (mp_slice_is(type, "http"))
+        e->type = MP_EVENT_HTTP;
     else if (mp_slice_is(type, "alarm"))
         e->type = MP_EVENT_ALARM;
     else if (mp_slice_is(type, "send"))
@@ -229,8 +230,8 @@ static int get_type(struct mp_event *e, struct mp_slice type,
         e->type = MP_EVENT_TIMER;
     else
         return mp_why_set(why, MP_EPARSE,
-                          "type '%.*s': this version has mqtt, timer, alarm "
-                          "and send",
+                          "type '%.*s': there are mqtt, coap, http, timer, "
+                          "alarm and send; a batch is its events",
                           MP_FMT(mp_cut(type, 40)));
     return 0;
 }
@@ -256,6 +257,30 @@ static int get_bound(struct mp_step *step, const struct mp_tree *v,
     return 0;
 }
 
+/* What only requests have. */
+static int get_request(struct mp_step *step, const struct mp_tree *v,
+                       struct mp_why *why)
+{
+    struct mp_event *e = &step->event;
+    int rc;
+
+    if ((rc = get_text(v, "method", &e->method, why)) ||
+        (rc = get_text(v, "path", &e->path, why)) ||
+        (rc = get_text(v, "peer", &e->peer, why)) ||
+        (rc = get_text(v, "identity", &e->identity, why)) ||
+        (rc = get_pairs(v, "query", step->query, &e->n_query, why)) ||
+        (rc = get_pairs(v, "headers", step->headers, &e->n_headers, why)))
+        return rc;
+    e->query = step->query;
+    e->headers = step->headers;
+    return mp_tree_get(v, "query") ? 0 : mp_step_query(step, why);
+}
+
+static bool is_made(const struct mp_event *e)
+{
+    return e->type == MP_EVENT_ALARM || e->type == MP_EVENT_SEND;
+}
+
 static int get_members(struct mp_step *step, const struct mp_tree *v,
                        struct mp_why *why)
 {
@@ -279,7 +304,8 @@ static int get_members(struct mp_step *step, const struct mp_tree *v,
         (rc = get_number(v, "expiry", 0, UINT32_MAX, &expiry, why)) ||
         (rc = get_number(v, "missed", 0, UINT32_MAX, &missed, why)) ||
         (rc = get_pairs(v, "properties", step->properties, &e->n_properties,
-                        why)))
+                        why)) ||
+        (rc = get_request(step, v, why)))
         return rc;
     if (retained && retained->kind != MP_TREE_BOOL)
         return mp_why_set(why, MP_EPARSE, "retained is true or false");
@@ -294,7 +320,8 @@ static int get_members(struct mp_step *step, const struct mp_tree *v,
     e->expiry_s = expiry >= 0 ? (uint32_t)expiry : 0;
     e->retained = retained && retained->yes;
     rc = get_type(e, type, why);
-    return rc || e->type == MP_EVENT_MQTT ? rc : get_bound(step, v, why);
+    step->typed = type.ptr != NULL;
+    return rc || !is_made(e) ? rc : get_bound(step, v, why);
 }
 
 /* ---- which trigger ---- */
@@ -309,6 +336,22 @@ static bool matches(const struct mp_trigger *t, struct mp_step *step)
     return false;
 }
 
+bool mp_step_wanted(struct mp_step *step, const struct mp_trigger *t)
+{
+    struct mp_stream_values values;
+    const struct mp_event *e = &step->event;
+    const struct mp_stream_event asked = {.data = e->data,
+                                          .datacontenttype = e->datacontenttype,
+                                          .format = t->format,
+                                          .params = step->params,
+                                          .n_params = e->n_params};
+
+    if (!t->lines || mp_stream_wants(t->lines, &asked, &values))
+        return true;
+    step->skipped = mp_stream_line_name(MP_LINE_FILTER);
+    return false;
+}
+
 /* The one that was named, or all in file order; NULL: none matches. */
 static const struct mp_trigger *match(const struct mp_function *fn,
                                       const struct mp_trigger *named,
@@ -318,7 +361,7 @@ static const struct mp_trigger *match(const struct mp_function *fn,
         const struct mp_trigger *t = &fn->triggers[i];
 
         if ((!named || t == named) && t->kind == MP_TRIGGER_MQTT &&
-            matches(t, step))
+            matches(t, step) && mp_step_wanted(step, t))
             return t;
     }
     return NULL;
@@ -331,10 +374,7 @@ static bool invent_topic(struct mp_step *step, const struct mp_function *fn,
     const struct mp_pattern *p = &t->patterns[0];
 
     if (t->kind != MP_TRIGGER_MQTT) {
-        mp_why_set(why, MP_ENONE,
-                   "trigger '%s' is for another kind of event; this version "
-                   "has mqtt, every and cron",
-                   t->name);
+        mp_why_set(why, MP_ENONE, "trigger '%s' takes no topics", t->name);
         return false;
     }
     if (mp_ends(mp_slice_str(fn->path), ".lua")) {
@@ -354,8 +394,8 @@ static bool invent_topic(struct mp_step *step, const struct mp_function *fn,
     return true;
 }
 
-static void no_trigger(const struct mp_function *fn, struct mp_slice name,
-                       struct mp_why *why)
+void mp_step_no_trigger(const struct mp_function *fn, struct mp_slice name,
+                        struct mp_why *why)
 {
     const char *words[MP_TRIGGERS_MAX], *near;
 
@@ -382,7 +422,7 @@ static const struct mp_trigger *find_trigger(struct mp_step *step,
     if (e->trigger.ptr) {
         named = mp_function_trigger(fn, e->trigger);
         if (!named) {
-            no_trigger(fn, e->trigger, why);
+            mp_step_no_trigger(fn, e->trigger, why);
             return NULL;
         }
     }
@@ -390,7 +430,9 @@ static const struct mp_trigger *find_trigger(struct mp_step *step,
         !invent_topic(step, fn, named ? named : &fn->triggers[0], why))
         return NULL;
     found = match(fn, named, step);
-    if (!found)
+    if (!found && step->skipped)
+        mp_why_set(why, MP_EDENY, "skipped by %s", step->skipped);
+    else if (!found)
         mp_why_set(why, MP_ENONE, "topic '%.*s' matches no trigger%s%s%s",
                    MP_FMT(mp_cut(e->topic, 120)), named ? " '" : "",
                    named ? named->name : "", named ? "'" : "");
@@ -420,7 +462,7 @@ static const struct mp_trigger *timer_of(const struct mp_step *step,
 
     if (e->trigger.ptr)
         t = mp_function_trigger(fn, e->trigger);
-    else if (!e->topic.ptr && fn->n_triggers)
+    else if (!e->topic.ptr && !e->path.ptr && fn->n_triggers)
         t = &fn->triggers[0];
     return t && (t->kind == MP_TRIGGER_EVERY || t->kind == MP_TRIGGER_CRON)
                ? t
@@ -445,12 +487,14 @@ static int take_timer(struct mp_step *step, const struct mp_trigger *t)
 }
 
 /* What the host does between the trigger and the run. */
-static int take_in(struct mp_step *step, const struct mp_function *fn,
-                   const struct mp_trigger *t, struct mp_why *why)
+int mp_step_take_in(struct mp_step *step, const struct mp_function *fn,
+                    const struct mp_trigger *t, struct mp_why *why)
 {
     struct mp_event *e = &step->event;
     int len;
 
+    step->trigger = t;
+    step->skipped = NULL; /* by one that was asked before */
     e->trigger = mp_slice_str(t->name);
     e->format = t->format;
     e->params = step->params;
@@ -470,16 +514,16 @@ static int take_in(struct mp_step *step, const struct mp_function *fn,
     if (len < 0)
         return mp_why_set(why, len,
                           "the actor key (%s) can't be made of '%.*s'",
-                          fn->state_key, MP_FMT(mp_cut(e->topic, 120)));
+                          fn->state_key, MP_FMT(mp_cut(e->subject, 120)));
     e->key = mp_slice(step->key, (size_t)len);
     e->has_key = true;
     return 0;
 }
 
-int mp_step_read(struct mp_step *step, const struct mp_function *fn,
-                 const struct mp_tree *value,
-                 const struct mp_step_defaults *defaults,
-                 const char *const *allowed, struct mp_why *why)
+int mp_step_one(struct mp_step *step, const struct mp_function *fn,
+                const struct mp_tree *value,
+                const struct mp_step_defaults *defaults,
+                const char *const *allowed, struct mp_why *why)
 {
     struct mp_event *e = &step->event;
     const struct mp_trigger *trigger;
@@ -492,17 +536,26 @@ int mp_step_read(struct mp_step *step, const struct mp_function *fn,
                                        .qos = 1,
                                        .data = MP_S("")}};
     mp_buf_init(&step->data, MP_FUNCTION_BYTES_MAX);
+    mp_buf_init(&step->target, MP_FUNCTION_BYTES_MAX);
     if (value && ((rc = check_members(value, allowed, why)) ||
                   (rc = get_members(step, value, why)) ||
                   (rc = get_data(step, value, why))))
         return rc;
-    if (defaults->topic.ptr)
+    if (defaults->topic.ptr) {
         e->topic = defaults->topic;
+        e->path = e->method = mp_slice(NULL, 0);
+    }
+    if (defaults->target.ptr &&
+        (rc = mp_step_target(step, defaults->target, why)))
+        return rc;
     if (defaults->trigger.ptr) {
         e->trigger = defaults->trigger;
-        if ((rc = get_type(e, mp_slice(NULL, 0), why)) ||
-            (e->type != MP_EVENT_MQTT && (rc = get_bound(step, value, why))))
-            return rc;
+        if (!step->typed || is_made_trigger(e->trigger)) {
+            step->typed = false;
+            if ((rc = get_type(e, mp_slice(NULL, 0), why)) ||
+                (is_made(e) && (rc = get_bound(step, value, why))))
+                return rc;
+        }
     }
     if (defaults->data.ptr)
         e->data = defaults->data;
@@ -512,6 +565,9 @@ int mp_step_read(struct mp_step *step, const struct mp_function *fn,
     if (e->type == MP_EVENT_TIMER)
         return mp_why_set(why, MP_ENONE,
                           "'%s' has no such trigger that is a timer", fn->name);
+    if (!is_made(e) && mp_step_is_request(step, fn))
+        return mp_step_request(step, fn, why);
+    e->path = e->method = mp_slice(NULL, 0);
     if (!e->source.ptr)
         e->source = e->type == MP_EVENT_MQTT ? MP_S("mqtt://127.0.0.1:1883")
                                              : MP_S("function:test");
@@ -525,10 +581,30 @@ int mp_step_read(struct mp_step *step, const struct mp_function *fn,
     if (!trigger)
         return MP_ENONE;
     e->subject = e->topic;
-    return take_in(step, fn, trigger, why);
+    return mp_step_take_in(step, fn, trigger, why);
+}
+
+int mp_step_read(struct mp_step *step, const struct mp_function *fn,
+                 const struct mp_tree *value,
+                 const struct mp_step_defaults *defaults,
+                 const char *const *allowed, struct mp_why *why)
+{
+    int rc;
+
+    if (mp_tree_get(value, "events"))
+        return mp_step_batch(step, fn, value, defaults, allowed, why);
+    rc = mp_step_one(step, fn, value, defaults, allowed, why);
+    if (rc == 0)
+        mp_step_wrap(step);
+    return rc;
 }
 
 void mp_step_fini(struct mp_step *step)
 {
+    for (size_t i = 0; i < step->n_members; i++)
+        mp_step_fini(&step->members[i]);
+    free(step->members);
+    free(step->events);
     mp_buf_fini(&step->data);
+    mp_buf_fini(&step->target);
 }

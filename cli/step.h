@@ -4,7 +4,8 @@
  *
  * A step of a test, `invoke --event` and the flags of `invoke` all come
  * through here, so that each finds its trigger as the host would: by pattern,
- * in file order.
+ * in file order, or by method and path.  What a trigger with `batch` takes
+ * becomes a batch: of the one event, or of all in `events`.
  *
  * Process  command line.
  * Memory   the caller holds struct mp_step; its event borrows from it, from
@@ -19,11 +20,19 @@
 
 struct mp_step {
     struct mp_event event;
+    const struct mp_trigger *trigger; /* NULL: an alarm, a send */
+    const char *skipped; /* mp_step_read failed: by this stream line */
     /* what the event borrows */
-    struct mp_buf data;
-    char key[MP_KEY_MAX];
+    struct mp_buf data, target;
+    char key[MP_KEY_MAX], id[MP_EVENT_ID_MAX + 1];
     struct mp_pair params[MP_PAIRS_MAX];
     struct mp_pair properties[MP_PAIRS_MAX];
+    struct mp_pair query[MP_PAIRS_MAX], headers[MP_PAIRS_MAX];
+    struct mp_pair named[MP_PAIRS_MAX]; /* params of a batch */
+    struct mp_step *members;            /* of a batch */
+    struct mp_event *events;
+    size_t n_members;
+    bool typed; /* its type was said */
 };
 
 /* What stands in the place of what the value doesn't say. */
@@ -31,6 +40,7 @@ struct mp_step_defaults {
     const char *id;                       /* of the event */
     int64_t time_us;                      /* now, by the clock in use */
     struct mp_slice topic, trigger, data; /* ptr not NULL: these win */
+    struct mp_slice target; /* "PUT /x?a=b", as these; the path is encoded */
 };
 
 /* value NULL: an empty event.  Members of `allowed` (NULL at its end) may

@@ -29,6 +29,7 @@ int mp_verb_send(int argc, char **argv);
 int mp_verb_state(int argc, char **argv);
 int mp_verb_dlq(int argc, char **argv);
 int mp_verb_queue(int argc, char **argv);
+int mp_verb_secret(int argc, char **argv);
 int mp_verb_help(int argc, char **argv);
 int mp_verb_version(int argc, char **argv);
 

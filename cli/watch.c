@@ -25,7 +25,7 @@ enum { SILENCE_MS = 150 };
 struct dir {
     struct mp_link link;
     char *path;
-    uv_fs_event_t *event;
+    uv_fs_event_t *event, *tests; /* tests: NULL while there are none */
     bool changed, failing;
 };
 
@@ -63,24 +63,51 @@ static void dir_drop(struct dir *d)
 {
     mp_list_unlink(&d->link);
     uv_close((uv_handle_t *)d->event, free_handle);
+    if (d->tests)
+        uv_close((uv_handle_t *)d->tests, free_handle);
     free(d->path);
     free(d);
+}
+
+static uv_fs_event_t *event_new(const char *path)
+{
+    uv_fs_event_t *event = mp_zalloc(sizeof *event);
+    int rc;
+
+    uv_fs_event_init(watch.loop, event);
+    rc = uv_fs_event_start(event, on_change, path, 0);
+    if (rc)
+        mp_log(MP_WARN, "watch", NULL, "can't watch %s: %s", path,
+               uv_strerror(rc));
+    return event;
+}
+
+/* What was mended may be a test.  They may go, and come again. */
+static void watch_tests(struct dir *d)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    bool there;
+
+    snprintf(path, sizeof path, "%s/tests", d->path);
+    there = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    if (d->tests && !there) {
+        uv_close((uv_handle_t *)d->tests, free_handle);
+        d->tests = NULL;
+    } else if (!d->tests && there) {
+        d->tests = event_new(path);
+    }
 }
 
 static void dir_add(const char *path)
 {
     struct dir *d = mp_zalloc(sizeof *d);
-    int rc;
 
     d->path = mp_strndup(path, strlen(path));
-    d->event = mp_zalloc(sizeof *d->event);
+    d->event = event_new(path);
     d->changed = true;
     mp_list_append(&watch.dirs, &d->link);
-    uv_fs_event_init(watch.loop, d->event);
-    rc = uv_fs_event_start(d->event, on_change, path, 0);
-    if (rc)
-        mp_log(MP_WARN, "watch", NULL, "can't watch %s: %s", path,
-               uv_strerror(rc));
+    watch_tests(d);
 }
 
 /* Has it what makes a directory a function?  Others are none of ours: logs,
@@ -227,7 +254,11 @@ static void on_change(uv_fs_event_t *event, const char *name, int events,
     mp_list_each (at, &watch.dirs) {
         struct dir *d = mp_of(at, struct dir, link);
 
-        if (d->event == event && (is_function(d->path) || d->failing))
+        if (d->event != event && d->tests != event)
+            continue;
+        if (d->event == event)
+            watch_tests(d);
+        if (is_function(d->path) || d->failing)
             d->changed = any = true;
     }
     if (any)
@@ -269,4 +300,21 @@ bool mp_watch_holds(const char *path)
     const struct dir *d = watch.open ? dir_of(path) : NULL;
 
     return d && d->failing;
+}
+
+bool mp_watch_again(void)
+{
+    bool any = false;
+
+    if (!watch.open)
+        return false;
+    mp_list_each (at, &watch.dirs) {
+        struct dir *d = mp_of(at, struct dir, link);
+
+        d->changed |= d->failing;
+        any |= d->failing;
+    }
+    if (any)
+        uv_timer_start(&watch.silence, on_silence, 0, 0);
+    return any;
 }

@@ -19,6 +19,12 @@ void mp_watch_open(uv_loop_t *loop, const char *functions,
                    void (*rescan)(void));
 void mp_watch_close(void);
 
+/*
+ * Test what failed again, then rescan.  False: nothing failed, and nothing
+ * will happen.
+ */
+bool mp_watch_again(void);
+
 /* Do the tests of the directory fail as it is now?  (For the catalog.) */
 bool mp_watch_holds(const char *path);
 

@@ -18,10 +18,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "core/base/clock.h"
 #include "core/base/hash.h"
 #include "core/fnlog.h"
 #include "core/handlers.h"
 #include "core/log.h"
+#include "core/secrets.h"
+#include "core/stream.h"
 
 /* How soon what could not be read is tried again. */
 enum { AGAIN_MS = 1000 };
@@ -138,24 +141,92 @@ struct mp_slot *mp_catalog_slot_new(struct mp_catalog *c,
 
 static bool is_same(const struct mp_version *v, const struct mp_function *fn)
 {
-    return v && v->fn->digest.lo == fn->digest.lo &&
+    return v->fn->digest.lo == fn->digest.lo &&
            v->fn->digest.hi == fn->digest.hi;
+}
+
+int mp_catalog_give_secrets(const struct mp_catalog *c, struct mp_version *v,
+                            struct mp_why *why)
+{
+    const struct mp_function *fn = v->fn;
+    int rc = mp_secrets_read(c->config->secrets, fn->name, fn->secrets,
+                             fn->n_secrets, &v->secrets, why);
+
+    if (rc == MP_ENONE && c->config->file) { /* the verb must read it, too */
+        struct mp_why missing = *why;
+
+        mp_why_set(why, rc, "%.240s --config %s", missing.text,
+                   c->config->file);
+    }
+    v->n_secrets = rc ? 0 : fn->n_secrets;
+    return rc;
+}
+
+/* Its secrets are other ones by now, or can't be had. */
+static bool has_new_secrets(const struct mp_catalog *c,
+                            const struct mp_version *v)
+{
+    const struct mp_function *fn = v->fn;
+    struct mp_pair *now;
+    struct mp_why why;
+    bool other = v->n_secrets != fn->n_secrets;
+
+    if (!fn->n_secrets ||
+        mp_secrets_read(c->config->secrets, fn->name, fn->secrets,
+                        fn->n_secrets, &now, &why))
+        return fn->n_secrets > 0;
+    for (unsigned i = 0; !other && i < fn->n_secrets; i++)
+        other = !mp_slice_eq(now[i].value, v->secrets[i].value);
+    mp_secrets_free(now, fn->n_secrets);
+    return other;
+}
+
+/* The next version of a slot lacks a secret. */
+static void lacks_secret(struct mp_catalog *c, struct mp_slot *slot,
+                         const struct mp_why *why)
+{
+    if (mp_catalog_still_broken(c, slot))
+        return;
+    c->failed++;
+    c->unsettled = true;
+    if (!slot->live || slot->live->broken) {
+        slot->next->broken = true;
+        mp_log(MP_ERROR, slot->name, NULL,
+               "%s; nothing of it runs, its events wait on disk until then",
+               why->text);
+        return;
+    }
+    mp_log(MP_ERROR, slot->name, NULL, "%s", why->text);
+    mp_log(MP_ERROR, slot->name, NULL,
+           "not replaced; %s stays (a secret can't be had)",
+           slot->live->fn->version);
+    mp_version_unref(c->pool, slot->next);
+    slot->next = NULL;
 }
 
 void mp_catalog_load(struct mp_catalog *c, struct mp_slot *slot,
                      struct mp_function *fn)
 {
-    slot->next = mp_version_new(c->pool, slot, fn);
+    struct mp_version *v = mp_version_new(c->pool, slot, fn);
+    struct mp_why why;
+
+    slot->next = v;
+    if (mp_catalog_give_secrets(c, v, &why)) {
+        lacks_secret(c, slot, &why);
+        return;
+    }
     c->pending++;
-    mp_pool_load(c->pool, slot->next);
+    mp_pool_load(c->pool, v);
 }
 
 /* A broken one is loaded again, whatever its bytes: the load may have had too
  * little time or memory. */
-static bool has_it(const struct mp_slot *slot, const struct mp_function *fn)
+static bool has_it(const struct mp_catalog *c, const struct mp_slot *slot,
+                   const struct mp_function *fn)
 {
-    return is_same(slot->next, fn) ||
-           (slot->live && is_same(slot->live, fn) && !slot->live->broken);
+    const struct mp_version *v = slot->next ? slot->next : slot->live;
+
+    return v && !v->broken && is_same(v, fn) && !has_new_secrets(c, v);
 }
 
 static void consider(struct mp_catalog *c, struct mp_function *fn)
@@ -177,7 +248,7 @@ static void consider(struct mp_catalog *c, struct mp_function *fn)
     if (slot->live && slot->live->fn->own_worker != fn->own_worker)
         mp_log(MP_WARN, slot->name, NULL,
                "scale.isolation takes effect at the next start of the host");
-    if (has_it(slot, fn)) {
+    if (has_it(c, slot, fn)) {
         if (slot->next && slot->live && slot->next->fn == slot->live->fn)
             c->failed++; /* held, and loaded again at this moment */
         return;
@@ -216,9 +287,11 @@ static void note_unread(struct mp_catalog *c, const char *path)
 }
 
 /* What is not live is told of by mp_catalog_recall. */
-static void say_failed(const struct mp_slot *slot, bool unread)
+static void say_failed(const struct mp_slot *slot, bool unread, bool held)
 {
-    const char *again = unread ? "; it is tried again each second" : "";
+    const char *again = unread ? "; it is tried again each second"
+                        : held ? " (its tests fail)"
+                               : " (its mistakes were told)";
 
     if (slot->live->broken)
         mp_log(MP_ERROR, slot->name, NULL,
@@ -228,15 +301,61 @@ static void say_failed(const struct mp_slot *slot, bool unread)
                slot->live->fn->version, again);
 }
 
+/*
+ * Pings of a lane wait behind its acknowledgements, and these behind windows:
+ * the broker must not take us for dead.  On the shared lane and over QoS 0
+ * nothing waits for a window.
+ */
+static void check_windows(const struct mp_catalog *c,
+                          const struct mp_function *fn,
+                          struct mp_report *report)
+{
+    int64_t most_us = c->config->mqtt.keepalive_us / 2;
+    char file[4200];
+
+    snprintf(file, sizeof file, "%s/function.conf", fn->path);
+    for (unsigned i = 0; i < fn->n_triggers; i++) {
+        const struct mp_trigger *t = &fn->triggers[i];
+        int64_t wait_us = t->lines ? mp_stream_lines_wait_us(t->lines) : 0;
+
+        if (t->own_lane && t->qos && wait_us > most_us)
+            mp_report_mistake(
+                report, file, t->line,
+                "windows of trigger '%s' wait for %gs, which is longer than "
+                "half of [mqtt] keepalive (%gs): with lane = own the broker's "
+                "pings wait too; make them shorter, or keepalive longer",
+                t->name, (double)wait_us / MP_SECOND,
+                (double)most_us / MP_SECOND);
+    }
+}
+
+/* NULL: it has mistakes, or can't be read. */
+static struct mp_function *read_function(const struct mp_catalog *c,
+                                         const char *path,
+                                         struct mp_report *report)
+{
+    struct mp_function *fn = mp_function_read(path, c->config->node, report);
+    unsigned before = report->mistakes;
+
+    if (!fn)
+        return NULL;
+    check_windows(c, fn, report);
+    if (report->mistakes == before)
+        return fn;
+    mp_function_unref(fn);
+    return NULL;
+}
+
 /* again: it was said already that this one can't be read. */
 static void read_one(struct mp_catalog *c, const char *path, bool again)
 {
     struct mp_report report = {.say = again ? NULL : say};
+    bool held = c->holds && c->holds(path);
     struct mp_function *fn = NULL;
     struct mp_slot *slot;
 
-    if (!c->holds || !c->holds(path))
-        fn = mp_function_read(path, c->config->node, &report);
+    if (!held)
+        fn = read_function(c, path, &report);
     if (fn) {
         consider(c, fn);
         mp_function_unref(fn);
@@ -249,7 +368,7 @@ static void read_one(struct mp_catalog *c, const char *path, bool again)
     if (report.unread)
         note_unread(c, path);
     if (slot && !again)
-        say_failed(slot, report.unread);
+        say_failed(slot, report.unread, held);
     else if (!slot && !again)
         mp_catalog_miss(c, path);
     if (again && !report.unread) { /* now its mistakes can be told */
@@ -427,7 +546,9 @@ static void has_failed(struct mp_catalog *c, struct mp_slot *slot,
         return;
     }
     mp_handlers_check(slot->next->fn, loaded, &report);
-    mp_log(MP_ERROR, slot->name, NULL, "not replaced; the old version stays");
+    mp_log(MP_ERROR, slot->name, NULL,
+           "not replaced; %s stays (it does not load)",
+           slot->live->fn->version);
     mp_version_unref(c->pool, slot->next);
     slot->next = NULL;
 }

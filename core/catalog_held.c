@@ -166,6 +166,7 @@ static bool stand_in(struct mp_catalog *c, const char *path)
     struct mp_function *fn = NULL;
     struct mp_slot *slot = NULL;
     struct mp_slice text;
+    struct mp_why why;
 
     kept_name(name, mp_slice_str(entry_of(path)));
     text = c->kept(c->arg, name);
@@ -180,6 +181,8 @@ static bool stand_in(struct mp_catalog *c, const char *path)
         slot->gone = false;
         slot->live = mp_version_new(c->pool, slot, fn);
         slot->live->broken = true;
+        /* Without them nobody can show who they are, and that's all. */
+        (void)!mp_catalog_give_secrets(c, slot->live, &why);
         mp_catalog_hold(c, slot);
         mp_log(MP_ERROR, slot->name, NULL,
                "nothing of it runs; its events wait on disk, by its last good "

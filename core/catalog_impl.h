@@ -20,6 +20,9 @@ struct mp_slot *mp_catalog_slot_new(struct mp_catalog *c,
                                     const struct mp_function *fn);
 /* Is there a function in that directory, as far as can be told? */
 bool mp_catalog_is_function(const char *path);
+/* Read what its function was granted to know into v. */
+MP_MUST int mp_catalog_give_secrets(const struct mp_catalog *c,
+                                    struct mp_version *v, struct mp_why *why);
 /* The slot's next version is on its way from a worker. */
 void mp_catalog_load(struct mp_catalog *c, struct mp_slot *slot,
                      struct mp_function *fn);

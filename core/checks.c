@@ -4,6 +4,7 @@
  * The rows of the key tables point here.  A sentence says how it should be,
  * not only that it isn't.
  */
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -11,6 +12,9 @@
 #include "core/base/text.h"
 #include "core/config.h"
 #include "core/keys.h"
+#include "core/request_line.h"
+
+enum { PSK_MAX = 64 }; /* bytes of a pre-shared key */
 
 static bool lower(char c)
 {
@@ -192,6 +196,44 @@ int mp_check_pattern(struct mp_slice v, struct mp_why *why)
     return rc;
 }
 
+static int check_request(struct mp_slice v, enum mp_trigger_kind kind,
+                         struct mp_why *why)
+{
+    struct mp_pattern p;
+    unsigned methods;
+    int rc = mp_request_line(v, kind, &methods, &p, why);
+
+    if (rc)
+        return rc;
+    if (mp_has(v, '?'))
+        rc = mp_why_set(why, MP_EPARSE,
+                        "a path ends before '?'; what comes behind it is in "
+                        "event.query");
+    mp_pattern_fini(&p);
+    return rc;
+}
+
+int mp_check_coap(struct mp_slice v, struct mp_why *why)
+{
+    return check_request(v, MP_TRIGGER_COAP, why);
+}
+
+int mp_check_http(struct mp_slice v, struct mp_why *why)
+{
+    return check_request(v, MP_TRIGGER_HTTP, why);
+}
+
+int mp_check_auth(struct mp_slice v, struct mp_why *why)
+{
+    char *secret, *header;
+    enum mp_auth auth;
+    int rc = mp_auth_line(v, &auth, &secret, &header, why);
+
+    free(secret);
+    free(header);
+    return rc;
+}
+
 int mp_check_filter(struct mp_slice v, struct mp_why *why)
 {
     int rc;
@@ -296,4 +338,98 @@ int mp_check_mqtt_url(struct mp_slice v, struct mp_why *why)
 
     free(host);
     return rc;
+}
+
+/* "127.0.0.1:7381", "[::1]:80": numbers, so that nobody has to be asked.
+ * without_port: it may be left out. */
+static bool is_address(struct mp_slice v, bool without_port)
+{
+    struct mp_slice rest = v, host;
+    unsigned char bytes[sizeof(struct in6_addr)];
+    bool six = mp_starts(v, "[");
+    char text[INET6_ADDRSTRLEN];
+    uint64_t port;
+    struct mp_why why;
+
+    if (six) {
+        if (!mp_split(&rest, ']', &host) || !rest.ptr ||
+            (rest.len && rest.ptr[0] != ':'))
+            return false;
+        host = mp_slice(host.ptr + 1, host.len - 1);
+        rest =
+            rest.len ? mp_slice(rest.ptr + 1, rest.len - 1) : mp_slice(NULL, 0);
+    } else {
+        mp_split(&rest, ':', &host);
+    }
+    if (host.len >= sizeof text)
+        return false;
+    snprintf(text, sizeof text, "%.*s", MP_FMT(host));
+    if (inet_pton(six ? AF_INET6 : AF_INET, text, bytes) != 1)
+        return false;
+    if (!rest.ptr)
+        return without_port;
+    return !mp_parse_number(rest, &port, &why) && port >= 1 && port <= 65535;
+}
+
+int mp_check_coap_listen(struct mp_slice v, struct mp_why *why)
+{
+    static const char *const schemes[] = {"coap://", "coaps://", "coap+tcp://",
+                                          "coaps+tcp://"};
+
+    for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
+        size_t len = strlen(schemes[i]);
+
+        if (mp_starts(v, schemes[i]) &&
+            is_address(mp_slice(v.ptr + len, v.len - len), true))
+            return 0;
+    }
+    return mp_why_set(why, MP_EPARSE,
+                      "coap://, coaps://, coap+tcp:// or coaps+tcp:// and an "
+                      "address in numbers, as in coap://0.0.0.0:5683 or "
+                      "coaps://[::]:5684");
+}
+
+int mp_check_http_listen(struct mp_slice v, struct mp_why *why)
+{
+    if (is_address(v, false))
+        return 0;
+    return mp_why_set(why, MP_EPARSE,
+                      "an address in numbers and a port, as in 0.0.0.0:8080 or "
+                      "[::1]:8080");
+}
+
+/* Of a line, without blanks; it may be told where it is, not what it says. */
+static bool is_psk(struct mp_slice line)
+{
+    const char *colon = memrchr(line.ptr, ':', line.len);
+    struct mp_slice digits;
+
+    if (!colon || colon == line.ptr)
+        return false;
+    digits = mp_slice(colon + 1, (size_t)(line.ptr + line.len - colon) - 1);
+    for (size_t i = 0; i < digits.len; i++) {
+        char c = digits.ptr[i] | 0x20;
+
+        if (!digit(digits.ptr[i]) && !(c >= 'a' && c <= 'f'))
+            return false;
+    }
+    return digits.len && digits.len % 2 == 0 && digits.len <= 2 * PSK_MAX;
+}
+
+/* What transports/coap_secure.c takes. */
+int mp_check_psk_lines(struct mp_slice v, struct mp_why *why)
+{
+    struct mp_slice line;
+    unsigned number = 0;
+
+    while (v.ptr && mp_split(&v, '\n', &line)) {
+        line = mp_trim(line);
+        number++;
+        if (line.len && line.ptr[0] != '#' && !is_psk(line))
+            return mp_why_set(why, MP_EPARSE,
+                              "line %u of the file is not identity:hex, a key "
+                              "of 1 to %d bytes as pairs of hex digits",
+                              number, PSK_MAX);
+    }
+    return 0;
 }

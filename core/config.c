@@ -19,12 +19,13 @@
 #include "core/base/text.h"
 #include "core/keys.h"
 
-enum { CONF_MAX = 256 << 10, CONF_FILES_MAX = 64 };
+enum { CONF_MAX = 256 << 10, CONF_FILES_MAX = 64, PEM_MAX = 1 << 20 };
 
 static const char default_path[] = "/etc/moonpool/moonpool.conf";
 
 struct reading {
     struct mp_config *c;
+    const char *only; /* section; NULL: all of them */
     struct mp_keys keys;
     char *files[CONF_FILES_MAX + 1]; /* names live as long as the reading */
     unsigned n_files;
@@ -87,9 +88,12 @@ static void read_bytes(struct reading *r, const char *path,
     mp_ini_read(&ini, path, bytes, r->keys.report);
     for (unsigned i = 0; i < ini.n_sections; i++) {
         const struct mp_ini_section *s = &ini.sections[i];
-        const struct mp_section *known = mp_keys_section(&r->keys, s);
+        const struct mp_section *known;
         struct mp_keys keys = r->keys;
 
+        if (r->only && strcmp(s->kind, r->only) != 0)
+            continue;
+        known = mp_keys_section(&r->keys, s);
         if (!known)
             continue;
         if (known->named) /* each has values of its own */
@@ -318,11 +322,19 @@ static bool is_hex(const char *text)
     return *text && strspn(text, "0123456789abcdefABCDEF") == strlen(text);
 }
 
-/* Tell it where the key stands that has to change. */
-MP_PRINTF(3, 4)
-static void tell_at(struct reading *r, const char *key, const char *fmt, ...)
+/* Was it given, be it wrong?  Then that was told. */
+static bool is_given(const struct reading *r, const char *section,
+                     const char *key)
 {
-    const struct mp_given *g = mp_keys_given(&r->keys, "mqtt", key);
+    return mp_keys_given(&r->keys, section, key)->file != NULL;
+}
+
+/* Tell it where the key stands that has to change. */
+MP_PRINTF(4, 5)
+static void tell_at(struct reading *r, const char *section, const char *key,
+                    const char *fmt, ...)
+{
+    const struct mp_given *g = mp_keys_given(&r->keys, section, key);
     char what[256];
     va_list args;
 
@@ -330,6 +342,16 @@ static void tell_at(struct reading *r, const char *key, const char *fmt, ...)
     vsnprintf(what, sizeof what, fmt, args);
     va_end(args);
     mp_report_mistake(r->keys.report, g->file, g->line, "%s", what);
+}
+
+/* A certificate is nothing without its key, nor is the key. */
+static void check_cert(struct reading *r, const char *section, const char *cert,
+                       const char *key)
+{
+    if (!cert != !key)
+        tell_at(r, section, cert ? "cert" : "key",
+                "cert and key go together; %s is missing",
+                cert ? "key" : "cert");
 }
 
 /*
@@ -373,34 +395,103 @@ static void bound_store(struct reading *r)
     mp_buf_fini(&text);
 }
 
-static void check_together(struct reading *r)
+static void check_mqtt(struct reading *r)
 {
     const struct mp_config *c = r->c;
 
     if (c->mqtt.hold_us > c->mqtt.keepalive_us / 2 - 1)
-        tell_at(r,
+        tell_at(r, "mqtt",
                 mp_keys_given(&r->keys, "mqtt", "hold")->file ? "hold"
                                                               : "keepalive",
                 "hold must be shorter than half of keepalive: pings wait with "
                 "the acknowledgements");
-    if (!c->mqtt.cert != !c->mqtt.key)
-        tell_at(r, c->mqtt.cert ? "cert" : "key",
-                "cert and key go together; %s is missing",
-                c->mqtt.cert ? "key" : "cert");
-    if (!c->mqtt.psk != !c->mqtt.psk_identity)
-        tell_at(r, c->mqtt.psk ? "psk" : "psk_identity",
+    check_cert(r, "mqtt", c->mqtt.cert, c->mqtt.key);
+    if (is_given(r, "mqtt", "psk") != is_given(r, "mqtt", "psk_identity"))
+        tell_at(r, "mqtt", c->mqtt.psk ? "psk" : "psk_identity",
                 "psk and psk_identity go together; %s is missing",
                 c->mqtt.psk ? "psk_identity" : "psk");
     if (c->mqtt.psk && !is_hex(c->mqtt.psk))
-        tell_at(r, "psk", "psk: a pre-shared key is hexadecimal digits");
+        tell_at(r, "mqtt", "psk",
+                "psk: a pre-shared key is hexadecimal "
+                "digits");
     if (c->mqtt.psk && (c->mqtt.ca || c->mqtt.cert))
-        tell_at(r, "psk", "psk: either certificates or a pre-shared key");
+        tell_at(r, "mqtt", "psk",
+                "psk: either certificates or a pre-shared key");
     if (c->mqtt.password && !c->mqtt.user)
-        tell_at(r, "password", "a password without a user");
+        tell_at(r, "mqtt", "password", "a password without a user");
     if (!c->mqtt.tls && (c->mqtt.ca || c->mqtt.cert || c->mqtt.psk))
         mp_report_warning(r->keys.report, r->keys.file, 0,
                           "TLS is set up in [mqtt], but url is mqtt://; "
                           "mqtts:// uses it");
+}
+
+static void check_coap(struct reading *r)
+{
+    const struct mp_config *c = r->c;
+
+    check_cert(r, "coap", c->coap.cert, c->coap.key);
+    for (char **at = c->coap.listen; *at; at++)
+        if (mp_starts(mp_slice_str(*at), "coaps") &&
+            !is_given(r, "coap", "psk_file") && !c->coap.cert) {
+            tell_at(r, "coap", "listen",
+                    "%s needs psk_file, or cert and key, in [coap]", *at);
+            break;
+        }
+}
+
+static void check_together(struct reading *r)
+{
+    check_mqtt(r);
+    check_coap(r);
+    check_cert(r, "http", r->c->http.cert, r->c->http.key);
+}
+
+/* ---- the files that it names ---- */
+
+/* PEM says what it is in its first words; the rest only TLS can judge. */
+static void look_into(struct reading *r, const char *section, const char *key,
+                      const char *path)
+{
+    bool is_key = strcmp(key, "key") == 0;
+    const char *what = is_key ? "PRIVATE KEY-----" : "CERTIFICATE-----";
+    const struct mp_given *g = mp_keys_given(&r->keys, section, key);
+    struct mp_buf text;
+    struct mp_why why;
+    struct stat st;
+    bool begins;
+    int rc;
+
+    if (!path || (stat(path, &st) == 0 && S_ISDIR(st.st_mode)))
+        return;
+    mp_buf_init(&text, PEM_MAX + 1);
+    rc = mp_file_read(AT_FDCWD, path, PEM_MAX, &text, &why);
+    if (rc) { /* the gateway may have what this machine has not */
+        mp_report_warning(r->keys.report, g->file, g->line, "%s = %s: %s", key,
+                          path, why.text);
+    } else {
+        mp_buf_put(&text, "", 1);
+        begins = strstr(text.ptr, "-----BEGIN ") && strstr(text.ptr, what);
+        if (!begins)
+            mp_report_mistake(r->keys.report, g->file, g->line,
+                              "%s = %s: there is no %s in PEM in it", key, path,
+                              is_key ? "private key" : "certificate");
+        explicit_bzero(text.ptr, text.len);
+    }
+    mp_buf_fini(&text);
+}
+
+static void look_into_all(struct reading *r)
+{
+    const struct mp_config *c = r->c;
+
+    look_into(r, "mqtt", "ca", c->mqtt.ca);
+    look_into(r, "mqtt", "cert", c->mqtt.cert);
+    look_into(r, "mqtt", "key", c->mqtt.key);
+    look_into(r, "coap", "ca", c->coap.ca);
+    look_into(r, "coap", "cert", c->coap.cert);
+    look_into(r, "coap", "key", c->coap.key);
+    look_into(r, "http", "cert", c->http.cert);
+    look_into(r, "http", "key", c->http.key);
 }
 
 int mp_config_read(struct mp_config *c, const struct mp_overrides *o,
@@ -409,6 +500,7 @@ int mp_config_read(struct mp_config *c, const struct mp_overrides *o,
     unsigned before = report->mistakes;
     struct reading r = {
         .c = c,
+        .only = o->only,
         .keys = {.table = &mp_config_table,
                  .report = report,
                  .given = mp_given_new(&mp_config_table)},
@@ -423,8 +515,12 @@ int mp_config_read(struct mp_config *c, const struct mp_overrides *o,
     take_flags(&r, o);
     fill_in(c);
     keep_lists(&r);
+    if (o->config)
+        c->file = mp_strndup(o->config, strlen(o->config));
     bound_store(&r);
     check_together(&r);
+    if (o->look)
+        look_into_all(&r);
     mp_given_free(&mp_config_table, r.keys.given);
     for (unsigned i = 0; i < r.n_files; i++)
         free(r.files[i]);
@@ -438,6 +534,7 @@ void mp_config_fini(struct mp_config *c)
 {
     for (size_t i = 0; i < mp_config_table.n_sections; i++)
         mp_keys_free(&mp_config_table, mp_config_table.sections[i].name, c);
+    free(c->file);
     free(c->mqtt.host);
     free_list(c->mqtt.reply_topics);
     free_list(c->coap.listen);

@@ -18,10 +18,12 @@ enum mp_mqtt_version { MP_MQTT_AUTO, MP_MQTT_5, MP_MQTT_311 };
 enum mp_log_format { MP_LOG_AUTO, MP_LOG_TEXT, MP_LOG_JSON };
 
 struct mp_config {
+    char *file;     /* that was named with --config; NULL: none was */
     char *node;     /* default: the host name */
     char *timezone; /* NULL: the system's */
     char *data;     /* directory */
     char *functions;
+    char *secrets; /* directory */
     struct {
         bool tls; /* mqtts */
         char *host;
@@ -69,6 +71,8 @@ struct mp_overrides {
     const char *config, *functions, *data, *mqtt, *log_format;
     const char *memory;
     uint32_t workers;
+    const char *only; /* nothing but this section is asked for */
+    bool look;        /* into the certificates and keys that it names, too */
 };
 
 /*

@@ -109,6 +109,18 @@ static void put_request(struct mp_buf *b, const struct mp_event *e)
     put_if(b, "identity", e->identity);
 }
 
+static void put_events(struct mp_buf *b, const struct mp_event *batch)
+{
+    put_name(b, "events");
+    put_text(b, "[");
+    for (uint32_t i = 0; i < batch->n_events; i++) {
+        if (i)
+            put_text(b, ",");
+        mp_event_json(b, &batch->events[i]);
+    }
+    put_text(b, "]");
+}
+
 void mp_event_json(struct mp_buf *out, const struct mp_event *e)
 {
     put_text(out, "{\"id\":");
@@ -129,6 +141,11 @@ void mp_event_json(struct mp_buf *out, const struct mp_event *e)
         put_mqtt(out, e);
     if (e->path.ptr)
         put_request(out, e);
+    if (e->type == MP_EVENT_BATCH) {
+        put_events(out, e); /* in the place of data */
+        put_text(out, "}");
+        return;
+    }
     if (e->type == MP_EVENT_TIMER) {
         put_name(out, "missed");
         mp_json_put_int(out, e->missed);

@@ -496,6 +496,11 @@ static int comparison(struct parser *p)
                           "column %zu: not stands before the comparison: "
                           "not x in (1, 2)",
                           p->at + 1);
+    if (mp_slice_is(word(p), "exists"))
+        return mp_why_set(p->why, MP_EPARSE,
+                          "column %zu: exists stands before its field, in "
+                          "( ): exists(a.b)",
+                          p->at + 1);
     op = comparison_op(p);
     if (op < 0)
         return alone(p, first, from);

@@ -1,8 +1,8 @@
 /*
  * function.c - what one can ask a function that was read, and its end.
  *
- * Lists (grants, env, files) are one block each: the array first, its bytes
- * behind it.  So freeing the array is all there is to free.
+ * Lists (grants, secrets, env, files) are one block each: the array first, its
+ * bytes behind it.  So freeing the array is all there is to free.
  */
 #include "core/function.h"
 
@@ -10,6 +10,7 @@
 
 #include "core/base/text.h"
 #include "core/keys.h"
+#include "core/stream.h"
 
 struct mp_function *mp_function_ref(struct mp_function *fn)
 {
@@ -25,6 +26,7 @@ static void trigger_fini(struct mp_trigger *trigger)
     free(trigger->patterns);
     free(trigger->secret);
     free(trigger->header);
+    mp_stream_lines_free(trigger->lines);
     mp_keys_free(&mp_function_table, "trigger", trigger);
 }
 
@@ -43,6 +45,7 @@ void mp_function_unref(struct mp_function *fn)
     }
     free(fn->grants);
     free(fn->sends);
+    free(fn->secrets);
     free(fn->env);
     free(fn->files);
     free(fn->path);

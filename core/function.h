@@ -66,6 +66,8 @@ const char *mp_method_name(enum mp_method method);
 
 enum mp_auth { MP_AUTH_NONE, MP_AUTH_TOKEN, MP_AUTH_HMAC, MP_AUTH_DTLS };
 
+struct mp_stream_lines;
+
 struct mp_trigger {
     char name[MP_TRIGGER_MAX + 1];
     enum mp_trigger_kind kind;
@@ -80,6 +82,7 @@ struct mp_trigger {
     int64_t max_age_us; /* 0: none */
     int64_t dedupe_us;  /* how long a sender's id is kept; 0: not */
     enum mp_format format;
+    struct mp_stream_lines *lines; /* filter, ..., batch; NULL: none */
     /* coap, http */
     unsigned methods; /* bits, 1 << enum mp_method */
     bool observe, async;
@@ -116,6 +119,9 @@ struct mp_function {
     struct mp_slice *sends; /* names of functions it may send to */
     unsigned n_sends;
 
+    struct mp_slice *secrets; /* names of secrets it may read */
+    unsigned n_secrets;
+
     bool has_state;
     char *state_key; /* template; NULL: none */
     bool state_durable;
@@ -130,6 +136,7 @@ struct mp_function {
     bool overflow_oldest; /* else park */
     uint64_t park_bytes;
     uint32_t kills;
+    uint32_t tracked; /* memories of a stream line */
 
     uint32_t scale_min, scale_max;
     int64_t idle_us;

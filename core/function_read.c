@@ -15,7 +15,8 @@
 #include "core/base/hash.h"
 #include "core/base/text.h"
 #include "core/function_files.h"
-#include "core/keys.h"
+#include "core/function_trigger.h"
+#include "core/secrets.h"
 #include "core/siblings.h"
 
 enum { VARS_MAX = 256, VALUE_MAX = 4096 };
@@ -33,7 +34,7 @@ struct reading {
     struct var vars[VARS_MAX];
     unsigned n_vars, n_builtins;
     struct mp_function_files files;
-    bool retained_said[MP_TRIGGERS_MAX + 1];
+    struct mp_trigger_said said[MP_TRIGGERS_MAX];
 };
 
 /* ---- names in values ---- */
@@ -209,149 +210,7 @@ static void check_env_line(struct reading *r, const struct mp_ini_line *line)
     mp_buf_fini(&value);
 }
 
-/* ---- triggers ---- */
-
-static bool same_names(const struct mp_pattern *a, const struct mp_pattern *b)
-{
-    for (unsigned i = 0; i < a->n_levels; i++) {
-        if (a->levels[i].kind != MP_LEVEL_LITERAL && a->levels[i].text.len &&
-            !mp_pattern_binds(b, a->levels[i].text))
-            return false;
-    }
-    return true;
-}
-
-static void take_patterns(struct reading *r, struct mp_trigger *t,
-                          const struct mp_given *mqtt)
-{
-    struct mp_why why;
-
-    t->patterns = mp_zalloc(mqtt->n_items * sizeof *t->patterns);
-    for (unsigned i = 0; i < mqtt->n_items; i++) {
-        const struct mp_item *item = &mqtt->items[i];
-        struct mp_pattern *p = &t->patterns[i];
-
-        MP_ASSERT(mp_pattern_parse(p, mp_slice_str(item->text), &why) == 0);
-        t->n_patterns++;
-        if (same_names(&t->patterns[0], p) && same_names(p, &t->patterns[0]))
-            continue;
-        mp_report_mistake(r->keys.report, r->file, item->line,
-                          "%s and %s bind different names; all patterns of a "
-                          "trigger bind the same",
-                          t->patterns[0].text, p->text);
-    }
-}
-
-static const char *const kinds[] = {"mqtt",  "coap", "http",
-                                    "every", "cron", "board"};
-
-/* Which of the six it has; all but one are mistakes.  False: none. */
-static bool take_kind(struct reading *r, const struct mp_keys *keys,
-                      const struct mp_ini_section *s, struct mp_trigger *t)
-{
-    const struct mp_given *first = NULL;
-
-    for (unsigned i = 0; i < ARRAY_LEN(kinds); i++) {
-        const struct mp_given *g = mp_keys_given(keys, "trigger", kinds[i]);
-
-        if (!g->file)
-            continue;
-        if (!first) {
-            first = g;
-            t->kind = (enum mp_trigger_kind)i;
-            continue;
-        }
-        mp_report_mistake(r->keys.report, r->file, g->line,
-                          "a trigger has one of mqtt, coap, http, every, cron "
-                          "and board; %s is in line %u already",
-                          kinds[t->kind], first->line);
-    }
-    if (first)
-        return true;
-    mp_report_mistake(r->keys.report, r->file, s->line,
-                      "[trigger%s%s] says nothing that runs it, as in mqtt = "
-                      "sensors/{device}/env",
-                      *s->name ? " " : "", s->name);
-    return false;
-}
-
-/* What only other kinds of triggers have. */
-static void refuse_others(struct reading *r, const struct mp_keys *keys,
-                          const struct mp_trigger *t)
-{
-    static const struct {
-        const char *key;
-        unsigned kinds; /* bits */
-        const char *whose;
-    } all[] = {
-        {"at_start", 1U << MP_TRIGGER_EVERY, "every"},
-        {"timezone", 1U << MP_TRIGGER_CRON, "cron"},
-        {"jitter", 1U << MP_TRIGGER_EVERY | 1U << MP_TRIGGER_CRON,
-         "every and cron"},
-        {"missed", 1U << MP_TRIGGER_EVERY | 1U << MP_TRIGGER_CRON,
-         "every and cron"},
-        {"qos", 1U << MP_TRIGGER_MQTT, "mqtt"},
-        {"share", 1U << MP_TRIGGER_MQTT, "mqtt"},
-        {"retained", 1U << MP_TRIGGER_MQTT, "mqtt"},
-        {"lane", 1U << MP_TRIGGER_MQTT, "mqtt"},
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
-        const struct mp_given *g = mp_keys_given(keys, "trigger", all[i].key);
-
-        if (g->file && !(all[i].kinds & 1U << t->kind))
-            mp_report_mistake(r->keys.report, r->file, g->line,
-                              "%s is for %s triggers; this one is %s",
-                              all[i].key, all[i].whose, kinds[t->kind]);
-    }
-}
-
-/* How a timer is written: other words, other runs. */
-static uint64_t digest_of(const struct mp_keys *keys,
-                          const struct mp_trigger *t)
-{
-    static const struct mp_hash_key plain = {UINT64_C(0x7768656e), 1};
-    const struct mp_given *cron = mp_keys_given(keys, "trigger", "cron");
-    struct mp_hasher hasher;
-
-    mp_hasher_init(&hasher, &plain);
-    mp_hasher_add_u64(&hasher, (uint64_t)t->every_us);
-    mp_hasher_add(&hasher, mp_slice_str(cron->text ? cron->text : ""));
-    mp_hasher_add(&hasher, mp_slice_str(t->timezone ? t->timezone : ""));
-    return mp_hasher_end(&hasher).lo;
-}
-
-static void take_times(const struct mp_keys *keys, struct mp_trigger *t)
-{
-    const struct mp_given *cron = mp_keys_given(keys, "trigger", "cron");
-    struct mp_why why;
-
-    if (t->kind == MP_TRIGGER_CRON && cron->text)
-        (void)!mp_cron_parse(&t->cron, mp_slice_str(cron->text), &why);
-    t->when = digest_of(keys, t);
-    t->qos = t->missed != MP_MISSED_SKIP;
-}
-
-static void name_trigger(struct reading *r, const struct mp_ini_section *s,
-                         struct mp_trigger *t)
-{
-    const char *name = *s->name ? s->name : kinds[t->kind];
-    const struct mp_trigger *other =
-        mp_function_trigger(r->fn, mp_slice_str(name));
-    struct mp_why why;
-
-    if (mp_check_trigger(mp_slice_str(name), &why)) {
-        mp_report_mistake(r->keys.report, r->file, s->line, "[trigger %s]: %s",
-                          name, why.text);
-        name = ""; /* what is told of it from here on would only repeat */
-    } else if (other) {
-        mp_report_mistake(r->keys.report, r->file, s->line,
-                          "two triggers are named '%s'; the first is in line "
-                          "%u",
-                          name, other->line);
-    }
-    snprintf(t->name, sizeof t->name, "%s", name);
-}
+/* ---- sections ---- */
 
 static void read_trigger(struct reading *r, const struct mp_ini_section *s)
 {
@@ -369,20 +228,9 @@ static void read_trigger(struct reading *r, const struct mp_ini_section *s)
     keys.given = mp_given_new(keys.table);
     for (unsigned i = 0; i < s->n_lines; i++)
         take_line(r, &keys, "trigger", &s->lines[i], t);
-    if (take_kind(r, &keys, s, t)) {
-        name_trigger(r, s, t);
-        refuse_others(r, &keys, t);
-        take_patterns(r, t, mp_keys_given(&keys, "trigger", "mqtt"));
-        if (t->kind == MP_TRIGGER_EVERY || t->kind == MP_TRIGGER_CRON)
-            take_times(&keys, t);
-    }
-    r->retained_said[r->fn->n_triggers] =
-        mp_keys_given(&keys, "trigger", "retained")->file != NULL;
-    r->fn->n_triggers++;
+    mp_trigger_take(r->fn, &r->said[r->fn->n_triggers], &keys, s);
     mp_given_free(keys.table, keys.given);
 }
-
-/* ---- the whole ---- */
 
 static void read_sections(struct reading *r)
 {
@@ -432,11 +280,18 @@ static void keep_grants(struct reading *r)
     const struct mp_given *publish =
         mp_keys_given(&r->keys, "grant", "publish");
     const struct mp_given *send = mp_keys_given(&r->keys, "grant", "send");
+    const struct mp_given *secret = mp_keys_given(&r->keys, "grant", "secret");
 
     r->fn->grants = keep_list(publish);
     r->fn->n_grants = publish->n_items;
     r->fn->sends = keep_list(send);
     r->fn->n_sends = send->n_items;
+    r->fn->secrets = keep_list(secret);
+    r->fn->n_secrets = secret->n_items;
+    if (secret->n_items > MP_SECRETS_MAX)
+        mp_report_mistake(r->keys.report, r->file,
+                          secret->items[MP_SECRETS_MAX].line,
+                          "more than %d secrets", MP_SECRETS_MAX);
 }
 
 /* Put a pair and its bytes at text; returns where the next ones go. */
@@ -532,21 +387,25 @@ static void check_pairs(struct reading *r)
                           "order = none: not with [state]");
 }
 
-/* Each name of the template must be bound by each pattern that brings events
- * with topics. */
+/* Each name of the template must be bound by each pattern. */
 static void check_name_bound(struct reading *r, struct mp_slice name)
 {
+    char shown[128];
+
     for (unsigned i = 0; i < r->fn->n_triggers; i++) {
         const struct mp_trigger *t = &r->fn->triggers[i];
 
         for (unsigned k = 0; k < t->n_patterns; k++) {
             if (mp_pattern_binds(&t->patterns[k], name))
                 continue;
-            mp_report_mistake(r->keys.report, r->file,
-                              line_of(r, "state", "key"),
-                              "{%.*s} in [state] key is not bound by trigger "
-                              "'%s' (mqtt = %s)",
-                              MP_FMT(name), t->name, t->patterns[k].text);
+            mp_report_mistake(
+                r->keys.report, r->file, line_of(r, "state", "key"),
+                "{%.*s} in [state] key is not bound by trigger "
+                "'%s' (%s); every mqtt, coap and http trigger of "
+                "a function with a key binds it: put what has no "
+                "{%.*s} into a function of its own",
+                MP_FMT(name), t->name,
+                mp_trigger_shown(t, &r->said[i], k, shown), MP_FMT(name));
             break;
         }
     }
@@ -557,7 +416,7 @@ static void check_state(struct reading *r)
     const char *at = r->fn->state_key, *end;
 
     for (unsigned i = 0; i < r->fn->n_triggers && r->fn->has_state; i++)
-        if (!r->retained_said[i])
+        if (!r->said[i].retained)
             r->fn->triggers[i].retained = false;
     for (; at && (at = strchr(at, '{')); at = end) {
         struct mp_slice name;
@@ -582,8 +441,11 @@ static void check_loops(struct reading *r)
 
     for (unsigned t = 0; t < r->fn->n_triggers; t++) {
         const struct mp_trigger *trigger = &r->fn->triggers[t];
+        unsigned pairs = trigger->kind == MP_TRIGGER_MQTT
+                             ? trigger->n_patterns * g->n_items
+                             : 0;
 
-        for (unsigned k = 0; k < trigger->n_patterns * g->n_items; k++) {
+        for (unsigned k = 0; k < pairs; k++) {
             const struct mp_pattern *p = &trigger->patterns[k / g->n_items];
             const struct mp_item *grant = &g->items[k % g->n_items];
             struct mp_buf filter;
@@ -643,6 +505,7 @@ static void finish(struct reading *r)
     keep_files(r);
     check_pairs(r);
     check_state(r);
+    mp_triggers_check(fn, r->said, &r->keys);
     check_loops(r);
     check_on_failure(r);
 }
@@ -685,6 +548,8 @@ static void reading_fini(struct reading *r)
         free(r->vars[i].name);
         free(r->vars[i].value);
     }
+    for (unsigned i = 0; i < MP_TRIGGERS_MAX; i++)
+        mp_trigger_said_fini(&r->said[i]);
     mp_given_free(&mp_function_table, r->keys.given);
     mp_ini_fini(&r->ini);
     mp_function_files_fini(&r->files);

@@ -45,6 +45,8 @@ void mp_invocation_let_go(struct mp_invocation *inv)
 
 void mp_invocation_note(struct mp_invocation *inv)
 {
+    mp_list_each (at, &inv->members)
+        mp_invocation_note(mp_of(at, struct mp_invocation, link));
     if (!inv->holds_ack || !inv->input->note || !mp_host_of(inv)->loaded)
         return;
     inv->noted = true;
@@ -57,6 +59,12 @@ uint64_t mp_invocation_forget_source(struct mp_invocation *inv)
     struct mp_host *h = mp_host_of(inv);
     uint64_t ticket = 0;
 
+    mp_list_each (at, &inv->members) {
+        uint64_t one =
+            mp_invocation_forget_source(mp_of(at, struct mp_invocation, link));
+
+        ticket = one ? one : ticket;
+    }
     if (inv->row)
         ticket = mp_queue_forget(&h->queue, inv);
     if (inv->alarm) {
@@ -102,7 +110,11 @@ static void refill(struct mp_host *h, struct mp_slot *slot)
 void mp_invocation_end(struct mp_invocation *inv)
 {
     struct mp_host *h = mp_host_of(inv);
+    struct mp_invocation *m;
 
+    while ((m = mp_batch_take(inv)))
+        mp_invocation_end(m);
+    mp_request_end(inv);
     mp_state_wait_not(&inv->reading);
     mp_state_ask_not(&inv->asking);
     mp_commit_wait_not(&inv->commit);
@@ -135,10 +147,16 @@ void mp_invocation_end(struct mp_invocation *inv)
 
 void mp_invocation_lose(struct mp_invocation *inv)
 {
+    struct mp_invocation *m;
+
+    while ((m = mp_batch_take(inv)))
+        mp_invocation_lose(m);
     if (inv->holds_ack) {
-        mp_host_of(inv)->abandoned = true;
+        if (!inv->input->method.ptr) /* nobody brings a request again */
+            mp_host_of(inv)->abandoned = true;
         inv->input->lost = true;
     }
+    mp_request_forget(inv);
     mp_invocation_end(inv);
 }
 
@@ -171,12 +189,28 @@ struct mp_trigger_metrics *mp_invocation_counters(struct mp_invocation *inv)
 
 void mp_invocation_drop(struct mp_invocation *inv, enum mp_drop why)
 {
+    if (inv->is_batch) {
+        mp_batch_drop(inv, why);
+        return;
+    }
+    if (inv->input->method.ptr) {
+        mp_request_dropped(inv, why);
+        return;
+    }
     mp_invocation_counters(inv)->dropped[why]++;
-    mp_fnlog(inv->slot, inv->routed->fn, inv->trigger, MP_WARN,
-             MP_FIELDS(MP_TEXT("event", inv->input->id),
-                       MP_NUM("waiting", inv->slot->n_waiting),
-                       mp_host_about(inv)),
-             "dropped: %s", mp_drop_name(why));
+    if (why == MP_DROP_TOO_LARGE)
+        mp_fnlog(inv->slot, inv->routed->fn, inv->trigger, MP_WARN,
+                 MP_FIELDS(MP_TEXT("event", inv->input->id),
+                           MP_NUM("bytes", (int64_t)inv->input->data.len),
+                           MP_NUM("max_payload", inv->trigger->max_payload),
+                           mp_host_about(inv)),
+                 "dropped: %s", mp_drop_name(why));
+    else
+        mp_fnlog(inv->slot, inv->routed->fn, inv->trigger, MP_WARN,
+                 MP_FIELDS(MP_TEXT("event", inv->input->id),
+                           MP_NUM("waiting", inv->slot->n_waiting),
+                           mp_host_about(inv)),
+                 "dropped: %s", mp_drop_name(why));
     mp_invocation_end_with(inv, mp_invocation_forget_source(inv));
 }
 
@@ -188,6 +222,7 @@ void mp_invocation_refuse(struct mp_invocation *inv, enum mp_dead why,
         .error = mp_slice_str(text),
     };
 
+    mp_request_answer(inv, &out);
     mp_host_bury(inv, why, &out);
 }
 
@@ -195,6 +230,10 @@ void mp_invocation_take_out(struct mp_invocation *inv)
 {
     if (inv->stage == MP_QUEUED)
         mp_sched_remove(&inv->slot->group->sched, inv);
+    else if (inv->stage == MP_WINDOW)
+        mp_host_stream_leave(inv);
+    else if (inv->stage == MP_BATCHED)
+        mp_batch_leave(inv);
     mp_invocation_wake(inv);
     mp_list_unlink(&inv->link); /* careful.c's list */
 }
@@ -237,6 +276,8 @@ struct mp_invocation *mp_invocation_new(struct mp_host *h, struct mp_version *v,
     mp_list_init(&inv->unsaved);
     mp_list_init(&inv->outputs);
     mp_list_init(&inv->tolds);
+    mp_list_init(&inv->members);
+    mp_list_init(&inv->window.link);
     mp_list_init(&inv->reading.link);
     mp_list_init(&inv->commit.link);
     mp_list_init(&inv->parking.link);
@@ -263,16 +304,17 @@ struct mp_invocation *mp_invocation_new(struct mp_host *h, struct mp_version *v,
 /* May it be given up for a new one?  Not what the host has promised to run. */
 static bool may_go(const struct mp_invocation *inv)
 {
-    return !inv->row && !inv->alarm &&
+    if (inv->is_batch)
+        return mp_batch_may_go(inv, may_go);
+    return !inv->row && !inv->alarm && !mp_invocation_is_asked(inv) &&
            (inv->input->qos == 0 || inv->routed->fn->overflow_oldest);
 }
 
-/* Make room for a new one by giving up the oldest; false: there is none. */
-static bool drop_oldest(struct mp_invocation *for_whom)
+bool mp_host_drop_oldest(struct mp_slot *slot)
 {
     unsigned looks = 0;
 
-    mp_list_each_safe (at, &for_whom->slot->ready) {
+    mp_list_each_safe (at, &slot->ready) {
         struct mp_invocation *inv = mp_of(at, struct mp_invocation, link);
 
         if (++looks > DROP_LOOKS)
@@ -294,6 +336,10 @@ static void queue_input(struct mp_host *h, struct mp_invocation *inv)
     bool oldest = fn->overflow_oldest || !can_park;
 
     inv->stage = MP_QUEUED;
+    if (inv->input->method.ptr) {
+        mp_host_queue_request(h, inv);
+        return;
+    }
     if (can_park && (mp_queue_is_spilled(inv->slot->queue) ||
                      !mp_list_empty(&inv->slot->blocked))) {
         mp_invocation_spill(inv); /* behind what waits on disk */
@@ -309,7 +355,7 @@ static void queue_input(struct mp_host *h, struct mp_invocation *inv)
         return;
     }
     while (!mp_sched_has_room(inv->slot, bytes))
-        if (!drop_oldest(inv)) {
+        if (!mp_host_drop_oldest(inv->slot)) {
             mp_invocation_drop(inv, MP_DROP_QUEUE_FULL);
             return;
         }
@@ -325,7 +371,7 @@ void mp_host_queue_now(struct mp_host *h, struct mp_invocation *inv)
 {
     int64_t wait_us = inv->due_us ? inv->due_us - mp_host_now(h) : 0;
 
-    if (inv->holds_ack) {
+    if (inv->holds_ack && !inv->row) {
         queue_input(h, inv);
         return;
     }
@@ -356,7 +402,8 @@ static bool was_done(const struct mp_input *in, const struct mp_slot *slot)
 }
 
 static void take(void *arg, const struct mp_router_entry *entry,
-                 const struct mp_pair *params, uint32_t n_params)
+                 const struct mp_pair *params, uint32_t n_params,
+                 const struct mp_stream_values *values, bool filtered)
 {
     struct taking *t = arg;
     struct mp_version *v = entry->version;
@@ -379,6 +426,10 @@ static void take(void *arg, const struct mp_router_entry *entry,
         m->skipped[MP_SKIP_RETAINED]++;
         return;
     }
+    if (filtered) {
+        m->skipped[MP_SKIP_FILTER]++;
+        return;
+    }
     if (keyed) {
         key_len = mp_function_key(v->fn, params, n_params, key_text);
         key = mp_slice(key_text, key_len > 0 ? (size_t)key_len : 0);
@@ -388,16 +439,31 @@ static void take(void *arg, const struct mp_router_entry *entry,
     inv->counter = v->counters[index];
     inv->holds_ack = true;
     t->in->open++;
-    if (t->in->qos > 0 && t->in->lane == 0)
+    /* Nobody brings a request again. */
+    if (t->in->qos > 0 && t->in->lane == 0 && !t->in->method.ptr)
         mp_list_append(&t->host->holding, &inv->holding);
-    if (t->in->qos > 0)
+    if (t->in->qos > 0 && !t->in->method.ptr)
         mp_list_append(&slot->held, &inv->held);
     if (key_len < 0)
         mp_invocation_drop(inv, MP_DROP_NO_KEY);
     else if (t->in->data.len > entry->trigger->max_payload)
         mp_invocation_drop(inv, MP_DROP_TOO_LARGE);
+    else if (entry->trigger->lines)
+        mp_host_stream_put(t->host, inv, values);
     else
         mp_host_queue(t->host, inv);
+}
+
+/* The functions have changed since its transport was told of them. */
+static void unmatched(struct mp_input *in)
+{
+    static const struct mp_answer gone = {.kind = MP_ANSWER_GONE};
+
+    mp_metrics.unmatched++;
+    if (in->answer)
+        in->answer(in, &gone);
+    else if (in->method.ptr)
+        in->lost = true;
 }
 
 void mp_host_input(struct mp_host *h, struct mp_input *in)
@@ -406,8 +472,9 @@ void mp_host_input(struct mp_host *h, struct mp_input *in)
 
     in->host = h;
     in->open = 1; /* ours, until all functions have been asked */
-    if (mp_router_match(&h->router, in, take, &t) == 0)
-        mp_metrics.unmatched++;
+    if (!mp_host_repeats(h, in) &&
+        mp_router_match(&h->router, in, take, &t) == 0)
+        unmatched(in);
     settle(in);
     mp_input_unref(in);
     mp_host_hold(h);
@@ -415,8 +482,7 @@ void mp_host_input(struct mp_host *h, struct mp_input *in)
 
 /* ---- 2. its turn has come ---- */
 
-/* Stopped before it started: it leaves no trace in the scheduler. */
-static void not_now(struct mp_invocation *inv)
+void mp_host_not_now(struct mp_invocation *inv)
 {
     mp_sched_stopped(&inv->slot->group->sched, inv);
     mp_breaker_forget(&inv->slot->breaker);
@@ -441,27 +507,42 @@ bool mp_invocation_sender(const struct mp_invocation *inv,
     return true;
 }
 
-/* What the sender gave this id was applied already. */
-static bool skip_repeat(struct mp_host *h, struct mp_invocation *inv)
+/* What the sender gave this id was applied already, with that ticket. */
+static bool is_seen(const struct mp_invocation *inv, uint64_t *ticket)
 {
     char id[MP_SENDER_ID];
-    uint64_t ticket, gone;
 
-    if (!mp_invocation_sender(inv, id) ||
-        !mp_seen_has(&h->seen, mp_slice_str(inv->slot->name),
-                     mp_slice_str(inv->trigger->name), mp_slice(id, sizeof id),
-                     &ticket))
-        return false;
-    not_now(inv);
+    return mp_invocation_sender(inv, id) &&
+           mp_seen_has(&mp_host_of(inv)->seen, mp_slice_str(inv->slot->name),
+                       mp_slice_str(inv->trigger->name),
+                       mp_slice(id, sizeof id), ticket);
+}
+
+bool mp_invocation_is_repeat(const struct mp_invocation *inv)
+{
+    uint64_t ticket;
+
+    mp_list_each (at, &inv->members)
+        if (is_seen(mp_of(at, struct mp_invocation, link), &ticket))
+            return true;
+    return is_seen(inv, &ticket);
+}
+
+void mp_invocation_skip_repeat(struct mp_host *h, struct mp_invocation *inv)
+{
+    uint64_t ticket = 0, gone;
+
+    (void)h;
+    MP_ASSERT(is_seen(inv, &ticket));
     mp_invocation_counters(inv)->skipped[MP_SKIP_DUPLICATE]++;
+    mp_request_answer(inv, &(struct mp_outcome){.kind = MP_OUT_OK});
     gone = mp_invocation_forget_source(inv);
     mp_invocation_end_with(inv, gone ? gone : ticket);
-    return true;
 }
 
 /* What is too old to be of use (MQTT 5, 3.3.2.3.3); what a person asked for
  * again never is. */
-static bool is_expired(const struct mp_invocation *inv, int64_t now_us)
+bool mp_invocation_is_expired(const struct mp_invocation *inv, int64_t now_us)
 {
     const struct mp_input *in = inv->input;
     int64_t age_us = now_us - in->received_us;
@@ -521,7 +602,7 @@ static bool take_actor(struct mp_host *h, struct mp_invocation *inv)
     inv->actor =
         mp_state_take(&h->states, slot->state, inv->key, &inv->reading);
     if (!inv->actor) {
-        not_now(inv);
+        mp_host_not_now(inv);
         return false;
     }
     slot->n_reading--;
@@ -541,8 +622,10 @@ bool mp_host_on_start(void *arg, struct mp_invocation *inv, int64_t now_us)
 
     inv->reading.done = on_read;
     refill(h, inv->slot);
+    if (inv->is_batch)
+        return mp_batch_may_start(h, inv, now_us) && take_actor(h, inv);
     if (!inv->slot->live) { /* the function was removed */
-        not_now(inv);
+        mp_host_not_now(inv);
         if (inv->row) /* it may come back */
             mp_invocation_end_with(inv, mp_queue_put_back(&h->queue, inv));
         else if (inv->alarm)
@@ -552,22 +635,27 @@ bool mp_host_on_start(void *arg, struct mp_invocation *inv, int64_t now_us)
         return false;
     }
     if (mp_invocation_is_outdated(inv)) {
-        not_now(inv);
+        mp_host_not_now(inv);
         mp_invocation_leave_actor(inv);
         mp_invocation_key_anew(inv);
         return false;
     }
-    if (is_expired(inv, now_us)) {
-        not_now(inv);
+    if (mp_invocation_is_expired(inv, now_us)) {
+        mp_host_not_now(inv);
         mp_invocation_drop(inv, MP_DROP_EXPIRED);
         return false;
     }
     if (inv->alarm && !mp_alarm_is(inv->alarm, inv->alarm_serial)) {
-        not_now(inv); /* it was set anew, or cancelled, meanwhile */
+        mp_host_not_now(inv); /* it was set anew, or cancelled, meanwhile */
         mp_invocation_end_with(inv, mp_invocation_forget_source(inv));
         return false;
     }
-    return !skip_repeat(h, inv) && take_actor(h, inv);
+    if (mp_invocation_is_repeat(inv)) {
+        mp_host_not_now(inv);
+        mp_invocation_skip_repeat(h, inv);
+        return false;
+    }
+    return take_actor(h, inv);
 }
 
 static void on_answer(struct mp_state_ask *a, const struct mp_resume *answer)

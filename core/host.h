@@ -19,6 +19,8 @@
 #include "core/outbox.h"
 #include "core/queue.h"
 #include "core/records.h"
+#include "core/replies.h"
+#include "core/results.h"
 #include "core/router.h"
 #include "core/seen.h"
 
@@ -43,6 +45,7 @@ struct mp_door {
     enum mp_trigger_kind kind;      /* HTTP, COAP; EVERY: and cron */
     void *self;                     /* NULL: not open */
     bool failed;                    /* to load or open: said once */
+    bool said_clear, said_alone;    /* what [http], [coap] listen means */
     bool closed;
 };
 
@@ -72,7 +75,17 @@ struct mp_host {
     struct mp_dead_store dead;
     struct mp_records records;
     struct mp_seen seen;
+    struct mp_replies replies;
+    bool has_name_key; /* that of the results' names is the kept one */
+    unsigned n_asked;  /* requests whose clients wait */
+    int64_t asked_us;  /* when the last of them came or went */
+    uv_idle_t awake;   /* active: the loop does not sleep */
+    bool has_cores;    /* ... and may do so: another one runs the workers */
+    struct mp_results results; /* of asynchronous requests; in memory */
     struct mp_careful careful;
+    struct mp_hash_key secret;         /* for keys of stream lines */
+    uv_timer_t windows;                /* when a window's time is up */
+    int64_t windows_us;                /* ... INT64_MAX: none waits */
     uint32_t direct[MP_DIRECT_TOPICS]; /* outputs that left without the outbox
                                         * and aren't confirmed, by hash of
                                         * their topics */
@@ -85,6 +98,8 @@ struct mp_host {
     uv_timer_t hold;        /* when the first of them has held long enough */
     uv_timer_t tick;        /* each second */
     uv_prepare_t turn;
+    uint64_t unanswered;   /* requests, since that was last said */
+    int64_t unanswered_us; /* when that was */
     unsigned open;         /* invocations that have not ended */
     bool routed;           /* the transport was told its routes */
     bool settled;          /* a scan has been settled: triggers are live */

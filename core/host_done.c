@@ -8,6 +8,8 @@
  *     once; its input is let go when the broker has confirmed them
  *   it failed                                         a row for another try, or
  *     a dead letter, which is told to whom `on_failure` names
+ *   it sent some of its batch away                    each as if it had failed
+ *     alone, with the transaction of what was done
  *
  * Nothing is waited for here: tickets are.  The next event of the same actor
  * starts at once and sees the new values; what it does is durable later.
@@ -23,6 +25,7 @@
 #include "core/event_json.h"
 #include "core/host_impl.h"
 #include "core/log.h"
+#include "core/secrets.h"
 
 #define ROOM_AGAIN_US MP_SECOND
 /* What is on its way to the disk may turn out to be less than was feared. */
@@ -55,12 +58,13 @@ enum {
 
 /* What an ok outcome amounts to. */
 struct sum {
-    unsigned publishes, sends;
+    unsigned publishes, sends, notices;
     uint64_t send_bytes;
     int64_t state_bytes; /* of the quota */
     uint64_t state_grow; /* what values and alarms add to the database */
     uint64_t send_grow, output_grow; /* its sends; outputs, in the outbox */
-    bool behind; /* an output must go behind others of its topic */
+    bool behind;             /* an output must go behind others of its topic */
+    struct mp_output *reply; /* to who asked; NULL: none */
 };
 
 /* Names of values, by hash; no hash is 0. */
@@ -156,6 +160,9 @@ static void add_up(struct mp_host *h, struct mp_invocation *inv,
         case MP_EFFECT_ALARM:
             add_alarm(h, inv, &e, sum);
             break;
+        case MP_EFFECT_NOTIFY:
+            sum->notices++;
+            break;
         default:
             add_state(h, inv, &e, sum, &deletes);
             break;
@@ -163,6 +170,25 @@ static void add_up(struct mp_host *h, struct mp_invocation *inv,
     }
     if (deletes)
         sum->state_bytes += credit(h, inv, out);
+}
+
+/* The reply goes with the outputs, behind them. */
+static void add_reply(struct mp_host *h, struct mp_invocation *inv,
+                      const struct mp_outcome *out, struct sum *sum)
+{
+    sum->reply = mp_host_reply(h, inv, out, sum->publishes + sum->sends + 1);
+    if (!sum->reply)
+        return;
+    sum->output_grow +=
+        mp_commit_row_cost(mp_output_bytes(sum->reply) + OUTPUT_COST);
+    sum->behind |= mp_outbox_holds(&h->outbox, sum->reply->topic);
+}
+
+static void drop_reply(struct sum *sum)
+{
+    if (sum->reply)
+        mp_output_free(sum->reply);
+    sum->reply = NULL;
 }
 
 /* NULL: there is room for all of it; else what is used up. */
@@ -193,16 +219,20 @@ static const char *no_room(struct mp_host *h, struct mp_invocation *inv,
 /* What ends with it gives its bytes back in the same transaction. */
 static uint64_t own_bytes(struct mp_host *h, const struct mp_invocation *inv)
 {
-    return inv->row ? mp_queue_bytes(&h->queue, inv) : 0;
+    uint64_t bytes = inv->row ? mp_queue_bytes(&h->queue, inv) : 0;
+
+    mp_list_each (at, &inv->members)
+        bytes += own_bytes(h, mp_of(at, struct mp_invocation, link));
+    return bytes;
 }
 
 /* Bytes by which the database would grow. */
 static uint64_t growth(struct mp_host *h, const struct mp_invocation *inv,
                        const struct mp_outcome *out, const struct sum *sum)
 {
-    bool ours = inv->row || inv->alarm || inv->noted;
+    bool ours = mp_invocation_is_ours(inv) || out->n_verdicts;
     bool in_outbox = sum->behind || ours || out->did & MP_DID_READ ||
-                     out->n_effects > sum->publishes;
+                     out->n_effects > sum->publishes + sum->notices;
     uint64_t grow =
         sum->state_grow + sum->send_grow + (in_outbox ? sum->output_grow : 0);
     uint64_t own = own_bytes(h, inv);
@@ -228,9 +258,18 @@ static enum waits must_wait(struct mp_host *h, const struct mp_invocation *inv,
         return WAITS_NOT;
     if (mp_commit_has_room_later(&h->commit, grow))
         return WAITS_SOON;
-    if (grow > h->store_wants)
+    /* Who asks is refused: nobody waits for that room. */
+    if (grow > h->store_wants && !mp_invocation_is_asked(inv))
         h->store_wants = grow;
     return WAITS_STORE;
+}
+
+/* The host stops, and its row or alarm stays: what only we have need not wait
+ * for it. */
+static void put_aside(struct mp_invocation *inv)
+{
+    mp_sched_release(&inv->slot->group->sched, inv);
+    inv->stage = MP_ASIDE;
 }
 
 static void wait_for_room(struct mp_host *h, struct mp_invocation *inv,
@@ -239,6 +278,10 @@ static void wait_for_room(struct mp_host *h, struct mp_invocation *inv,
     mp_invocation_leave_actor(inv);
     mp_breaker_forget(&inv->slot->breaker);
     inv->stage = MP_DELAYED;
+    if (mp_invocation_is_asked(inv)) {
+        mp_request_refuse(inv, MP_REFUSED_OVER_BUDGET);
+        return;
+    }
     if (!mp_invocation_may_wait(inv)) {
         mp_invocation_drop(inv, MP_DROP_QUEUE_FULL);
         return;
@@ -249,8 +292,12 @@ static void wait_for_room(struct mp_host *h, struct mp_invocation *inv,
                            MP_NUM("queue_bytes", (int64_t)h->queue.bytes)),
                  "its sends find no room in the durable queue ([store] "
                  "queue); it is run again when there is some");
-    if (h->draining && (inv->row || inv->alarm))
-        inv->stage = MP_ASIDE;
+    if (h->draining)
+        mp_batch_put_aside(inv);
+    if (inv->is_batch && !inv->n_members)
+        mp_invocation_end(inv);
+    else if (h->draining && (inv->row || inv->alarm))
+        put_aside(inv);
     else if (h->draining && inv->holds_ack && inv->input->qos > 0)
         mp_invocation_lose(inv);
     else
@@ -261,7 +308,7 @@ static void wait_for_room(struct mp_host *h, struct mp_invocation *inv,
 static void send_effect(struct mp_host *h, struct mp_invocation *inv,
                         const struct mp_effect *e, unsigned n)
 {
-    char id[MP_EVENT_ID_MAX], source[MP_NAME_MAX + 16];
+    char id[MP_EVENT_ID_MAX], own[MP_EVENT_ID_MAX], source[MP_NAME_MAX + 16];
     struct mp_event event = {
         .type = MP_EVENT_SEND,
         .trigger = MP_S("send"),
@@ -269,7 +316,7 @@ static void send_effect(struct mp_host *h, struct mp_invocation *inv,
         .source =
             mp_slice(source, (size_t)snprintf(source, sizeof source,
                                               "function:%s", inv->slot->name)),
-        .id = mp_slice(id, mp_send_id(inv->input->id,
+        .id = mp_slice(id, mp_send_id(mp_invocation_run_id(inv, own),
                                       mp_slice_str(inv->slot->name), n, id)),
         .time_us = mp_wall_us(),
         .attempt = 1,
@@ -312,6 +359,8 @@ static bool apply(struct mp_host *h, struct mp_invocation *inv,
             dirty |= mp_alarms_set(&h->alarms, inv->slot->state,
                                    e.has_key ? e.key : inv->key, &e,
                                    inv->params, inv->n_params);
+        } else if (e.kind == MP_EFFECT_NOTIFY) {
+            mp_request_notify(inv, &e);
         } else if (mp_state_apply(&h->states, inv->actor, &e)) {
             dirty |= !inv->slot->state->volatile_;
         }
@@ -369,6 +418,20 @@ static void publish_now(void *arg, struct mp_invocation *inv,
     h->mqtt->publish(h->mqtt_self, o);
 }
 
+/* Events that a function sent away: those of a batch, out of it. */
+struct sent_away {
+    struct mp_invocation **members; /* as many as verdicts; or NULL */
+    struct mp_invocation *first;    /* to be run again, in order; NULL: none */
+    int64_t first_us;               /* when */
+};
+
+static struct sent_away away_of(struct mp_invocation *inv,
+                                const struct mp_outcome *out);
+static void send_away(struct mp_host *h, struct mp_invocation *inv,
+                      const struct mp_outcome *out, struct sent_away *away,
+                      bool written);
+static void first_waits(const struct sent_away *away);
+
 /* Its outputs leave now, without the outbox. */
 static void start_sending(struct mp_host *h, struct mp_invocation *inv)
 {
@@ -376,12 +439,19 @@ static void start_sending(struct mp_host *h, struct mp_invocation *inv)
     mp_sched_release(&inv->slot->group->sched, inv);
     inv->stage = MP_SENDING;
     mp_list_append(&h->sending, &inv->link);
+    if (!mp_invocation_is_asked(inv))
+        return;
+    /* Who waits for it does so until the outbox has them. */
+    mp_list_append(&h->holding, &inv->holding);
+    mp_host_hold(h);
 }
 
 /* again: NULL, or when it is run again. */
 static void tell(struct mp_invocation *inv, const struct mp_outcome *out,
                  const char *again)
 {
+    mp_list_each (at, &inv->members)
+        tell(mp_of(at, struct mp_invocation, link), out, again);
     while (!mp_list_empty(&inv->tolds)) {
         struct mp_told *t = mp_of(inv->tolds.next, struct mp_told, link);
 
@@ -398,59 +468,118 @@ static void count_ok(struct mp_invocation *inv)
     inv->slot->metrics.last_ok_us = mp_wall_us();
 }
 
+static void count_reply(struct mp_invocation *inv, const struct mp_output *o)
+{
+    inv->slot->metrics.replies++;
+    inv->slot->metrics.output_bytes += o->data.len;
+    mp_metrics.outputs++;
+}
+
+/* A run by the clock that counts when it is missed: nobody brings it again, so
+ * that it was is written whatever it did. */
+static bool is_told_to_clock(const struct mp_invocation *inv)
+{
+    return inv->holds_ack && inv->input->type == MP_EVENT_TIMER &&
+           inv->input->note;
+}
+
+/* True: its sender's id is remembered from now on. */
+static bool remember_sender(struct mp_host *h, struct mp_invocation *inv)
+{
+    bool dirty = false;
+    char id[MP_SENDER_ID];
+
+    mp_list_each (at, &inv->members)
+        dirty |= remember_sender(h, mp_of(at, struct mp_invocation, link));
+    if (mp_invocation_sender(inv, id))
+        dirty |=
+            mp_seen_add(&h->seen, mp_slice_str(inv->slot->name),
+                        mp_slice_str(inv->trigger->name),
+                        mp_slice(id, sizeof id), inv->trigger->dedupe_us) != 0;
+    return dirty;
+}
+
+/* A batch has no answer that is one event's own: each is told that it was
+ * done. */
+static void answer(struct mp_invocation *inv, const struct mp_outcome *out)
+{
+    static const struct mp_outcome done = {.kind = MP_OUT_OK};
+
+    mp_list_each (at, &inv->members)
+        mp_request_answer(mp_of(at, struct mp_invocation, link), &done);
+    mp_request_answer(inv, out);
+}
+
+/* What ends with it; true: that is written. */
+static bool close_sources(struct mp_host *h, struct mp_invocation *inv,
+                          const struct mp_outcome *out)
+{
+    bool dirty = mp_invocation_forget_source(inv) != 0;
+
+    mp_invocation_counters(inv)->run += mp_invocation_events(inv);
+    tell(inv, out, NULL);
+    answer(inv, out);
+    dirty |= is_told_to_clock(inv);
+    return remember_sender(h, inv) || dirty;
+}
+
 static void succeed(struct mp_host *h, struct mp_invocation *inv,
                     const struct mp_outcome *out, const struct sum *sum)
 {
     struct mp_slot *slot = inv->slot;
+    /* Events of its batch, and itself where it runs alone, may have another
+     * end than what was done. */
+    bool itself = out->n_verdicts && !inv->is_batch;
+    struct sent_away away = away_of(inv, out);
     bool read = (out->did & MP_DID_READ) && !slot->state->volatile_;
     /* Nobody else has the event: its outputs must be as safe as its end. */
-    bool ours = inv->row || inv->alarm || inv->noted;
+    bool ours = mp_invocation_is_ours(inv) || out->n_verdicts;
+    bool sends = sum->publishes || sum->reply;
     bool dirty = apply(h, inv, out);
-    char id[MP_SENDER_ID];
     uint64_t ticket = 0;
 
     mp_commit_grow(&h->commit, sum->state_grow);
     count_ok(inv);
-    tell(inv, out, NULL);
-    dirty |= mp_invocation_forget_source(inv) != 0;
-    if (mp_invocation_sender(inv, id))
-        dirty |=
-            mp_seen_add(&h->seen, mp_slice_str(slot->name),
-                        mp_slice_str(inv->trigger->name),
-                        mp_slice(id, sizeof id), inv->trigger->dedupe_us) != 0;
-    if (sum->publishes && (dirty || read || sum->behind || ours)) {
-        mp_outputs_make(inv, out, into_outbox, h);
+    if (!itself) {
+        dirty |= close_sources(h, inv, out);
+        dirty |= mp_request_keep(h, inv, dirty, sends);
+    }
+    if (sum->reply)
+        count_reply(inv, sum->reply);
+    if (sends && (dirty || read || sum->behind || ours)) {
+        mp_outputs_make(inv, out, sum->reply, into_outbox, h);
         dirty = true;
     }
+    if (out->n_verdicts)
+        send_away(h, inv, out, &away, dirty);
+    if (itself)
+        return;
     if (dirty) {
         mp_invocation_note(inv);
         ticket = mp_commit_ticket(&h->commit);
     } else if (read && inv->actor) {
         ticket = mp_state_ticket(inv->actor);
     }
-    if (dirty || !sum->publishes) {
+    if (dirty || !sends) {
         mp_invocation_end_with(inv, ticket);
-        return;
+    } else {
+        start_sending(h, inv);
+        mp_outputs_make(inv, out, sum->reply, publish_now, h);
     }
-    start_sending(h, inv);
-    mp_outputs_make(inv, out, publish_now, h);
+    first_waits(&away);
 }
 
-/* The same id ran beside it, and was first: nothing of this one counts. */
+/* The same id ran beside it, and was first: nothing of this one counts.  (Of
+ * a batch, what the others did can't be told from it: they run alone.) */
 static bool is_repeat(struct mp_host *h, struct mp_invocation *inv)
 {
-    char id[MP_SENDER_ID];
-    uint64_t ticket, gone;
-
-    if (!mp_invocation_sender(inv, id) ||
-        !mp_seen_has(&h->seen, mp_slice_str(inv->slot->name),
-                     mp_slice_str(inv->trigger->name), mp_slice(id, sizeof id),
-                     &ticket))
+    if (!mp_invocation_is_repeat(inv))
         return false;
-    mp_invocation_counters(inv)->skipped[MP_SKIP_DUPLICATE]++;
     mp_breaker_ok(&inv->slot->breaker);
-    gone = mp_invocation_forget_source(inv);
-    mp_invocation_end_with(inv, gone ? gone : ticket);
+    if (inv->is_batch)
+        mp_batch_scatter(h, inv);
+    else
+        mp_invocation_skip_repeat(h, inv);
     return true;
 }
 
@@ -502,16 +631,15 @@ static bool must_hold(struct mp_host *h, const struct mp_invocation *inv)
                                mp_commit_row_cost(mp_invocation_bytes(inv)));
 }
 
-static bool retry(struct mp_host *h, struct mp_invocation *inv,
-                  const struct mp_outcome *out)
+/* It may be run again in *us; -1: it is over here, and comes again.  False: it
+ * can't be kept for that. */
+static bool keep_for_retry(struct mp_host *h, struct mp_invocation *inv,
+                           const struct mp_outcome *out, int64_t *us)
 {
     int64_t delay_us = backoff_us(inv, out);
     uint32_t attempt = inv->attempt;
 
-    if (h->draining && inv->holds_ack && inv->input->qos > 0) {
-        mp_invocation_lose(inv); /* the broker sends it again */
-        return true;
-    }
+    *us = -1;
     mp_invocation_leave_actor(inv);
     inv->stage = MP_DELAYED;
     inv->attempt++;
@@ -533,8 +661,25 @@ static bool retry(struct mp_host *h, struct mp_invocation *inv,
     if (inv->version->fn->order == MP_ORDER_OVERTAKE)
         mp_sched_release(&inv->slot->group->sched, inv);
     if (h->draining && inv->row)
-        inv->stage = MP_ASIDE;
+        put_aside(inv);
     else
+        *us = delay_us;
+    return true;
+}
+
+static bool retry(struct mp_host *h, struct mp_invocation *inv,
+                  const struct mp_outcome *out)
+{
+    int64_t delay_us;
+
+    /* The broker sends it again; but not what is noted, with its row. */
+    if (h->draining && inv->holds_ack && inv->input->qos > 0 && !inv->row) {
+        mp_invocation_lose(inv);
+        return true;
+    }
+    if (!keep_for_retry(h, inv, out, &delay_us))
+        return false;
+    if (delay_us >= 0)
         mp_invocation_delay(inv, delay_us);
     return true;
 }
@@ -764,8 +909,24 @@ static void say_dead(struct mp_invocation *inv, const struct mp_function *fn,
              why == MP_DEAD_ERROR ? "" : ": ", MP_FMT(out->error));
 }
 
-void mp_host_bury(struct mp_invocation *inv, enum mp_dead why,
-                  const struct mp_outcome *out)
+/* Behind others of its topic, or behind values that it may tell of and that
+ * are not durable yet: through the outbox. */
+static bool must_go_behind(const struct mp_host *h,
+                           const struct mp_invocation *inv,
+                           const struct mp_outcome *out,
+                           struct mp_output *const *outputs, unsigned n)
+{
+    bool behind =
+        out->did & MP_DID_READ && inv->actor && !inv->slot->state->volatile_;
+
+    for (unsigned i = 0; i < n; i++)
+        behind |= mp_outbox_holds(&h->outbox, outputs[i]->topic);
+    return behind;
+}
+
+/* written: something of it is, in the transaction that gathers. */
+static void bury(struct mp_invocation *inv, enum mp_dead why,
+                 const struct mp_outcome *out, bool written)
 {
     struct mp_host *h = mp_host_of(inv);
     struct mp_slot *slot = inv->slot;
@@ -783,27 +944,35 @@ void mp_host_bury(struct mp_invocation *inv, enum mp_dead why,
         .event = &event,
         .flash = &slot->metrics.flash,
     };
-    struct mp_output *failure = NULL;
+    struct mp_output *outputs[2]; /* to who asked, to who is told */
+    unsigned n = 0;
     bool ours = inv->row || inv->alarm || inv->noted, dirty;
     uint64_t ticket = 0;
     int64_t id = 0;
 
     mp_invocation_event(inv, &event);
     slot->metrics.dead[why]++;
-    dirty = mp_dead_add(&h->dead, &letter, &id) != 0;
+    if (why <= MP_DEAD_KILLED) /* it was run */
+        mp_invocation_counters(inv)->run++;
+    dirty = (mp_dead_add(&h->dead, &letter, &id) != 0) | written;
     say_dead(inv, fn, why, out, id);
     dirty |= mp_invocation_forget_source(inv) != 0;
+    dirty |= is_told_to_clock(inv);
+    outputs[n] = mp_host_reply_problem(h, inv, why, out);
+    if (outputs[n])
+        count_reply(inv, outputs[n++]);
     if (fn->on_failure && strncmp(fn->on_failure, "topic:", 6) == 0) {
-        failure = failure_output(inv, fn->on_failure + 6, &letter);
+        outputs[n] = failure_output(inv, fn->on_failure + 6, &letter);
+        n += outputs[n] != NULL;
     } else if (fn->on_failure) {
         send_failure(inv, fn->on_failure + strlen("function:"), &letter);
         dirty = true;
     }
-    if (failure &&
-        (dirty || ours || mp_outbox_holds(&h->outbox, failure->topic))) {
-        into_outbox(h, inv, failure);
+    if (n && (dirty || ours || must_go_behind(h, inv, out, outputs, n))) {
+        for (unsigned i = 0; i < n; i++)
+            into_outbox(h, inv, outputs[i]);
         dirty = true;
-        failure = NULL;
+        n = 0;
     }
     if (dirty)
         mp_invocation_note(inv);
@@ -811,14 +980,98 @@ void mp_host_bury(struct mp_invocation *inv, enum mp_dead why,
         ticket = mp_commit_ticket(&h->commit);
     else if (inv->actor) /* it failed of what it read, maybe */
         ticket = mp_state_ticket(inv->actor);
-    if (!failure) {
+    if (!n) {
         mp_invocation_end_with(inv, ticket);
         return;
     }
     start_sending(h, inv);
-    mp_list_append(&inv->outputs, &failure->mine);
-    failure->owner = inv;
-    publish_now(h, inv, failure);
+    for (unsigned i = 0; i < n; i++) {
+        mp_list_append(&inv->outputs, &outputs[i]->mine);
+        outputs[i]->owner = inv;
+    }
+    for (unsigned i = 0; i < n; i++)
+        publish_now(h, inv, outputs[i]);
+}
+
+void mp_host_bury(struct mp_invocation *inv, enum mp_dead why,
+                  const struct mp_outcome *out)
+{
+    bury(inv, why, out, false);
+}
+
+/* ---- sent away by e:retry, e:reject ---- */
+
+static struct sent_away away_of(struct mp_invocation *inv,
+                                const struct mp_outcome *out)
+{
+    struct sent_away away = {.members = NULL};
+
+    if (inv->is_batch && out->n_verdicts)
+        away.members = mp_batch_part(inv, out);
+    return away;
+}
+
+/* Strictly in order: before all that wait behind its batch. */
+static void wait_behind(struct mp_invocation *inv, struct mp_invocation **again,
+                        unsigned n)
+{
+    while (n-- > 0)
+        mp_sched_add_next(&inv->slot->group->sched, again[n], inv);
+}
+
+/* As if each had failed by itself, but with the transaction of what the others
+ * did. */
+static void send_away(struct mp_host *h, struct mp_invocation *inv,
+                      const struct mp_outcome *out, struct sent_away *away,
+                      bool written)
+{
+    struct mp_reader r = mp_reader(out->verdicts);
+    struct mp_invocation **members = away->members;
+    bool strict = inv->is_batch && inv->order &&
+                  inv->version->fn->order == MP_ORDER_STRICT;
+    struct mp_verdict v;
+    unsigned n = 0;
+
+    for (uint32_t i = 0; i < out->n_verdicts; i++) {
+        struct mp_invocation *m = members ? members[i] : inv;
+        struct mp_outcome one = {.kind = MP_OUT_REJECTED};
+        struct mp_buf hidden;
+        int64_t us;
+
+        MP_ASSERT(mp_read_verdict(&r, &v) == 0);
+        mp_buf_init(&hidden, v.reason.len);
+        one.error = mp_secrets_hide(v.reason, &hidden);
+        if (v.retry) {
+            one.kind = MP_OUT_ERROR;
+            one.did = MP_DID_RETRY;
+            one.retry_after_us = -1;
+        }
+        if (!v.retry || !may_do_better(m, &one) ||
+            !keep_for_retry(h, m, &one, &us)) {
+            tell(m, &one, NULL);
+            mp_request_answer(m, &one);
+            (void)mp_request_keep(h, m, true, false);
+            bury(m, dead_of(one.kind), &one, written);
+        } else if (us >= 0 && strict) {
+            away->first_us = n ? away->first_us : us;
+            members[n++] = m; /* i has passed it */
+        } else if (us >= 0) {
+            mp_invocation_delay(m, us);
+        }
+        mp_buf_fini(&hidden);
+    }
+    away->first = n ? members[0] : NULL;
+    wait_behind(inv, members, n);
+    free(members);
+}
+
+/* The batch has let go of its key: the first of those to be run again has it,
+ * and its time. */
+static void first_waits(const struct sent_away *away)
+{
+    if (away->first && !away->first->behind &&
+        mp_sched_hold(&away->first->slot->group->sched, away->first))
+        mp_invocation_delay(away->first, away->first_us);
 }
 
 /* The broker said no. */
@@ -867,14 +1120,41 @@ void mp_host_refused(void *arg, struct mp_slice fn, const struct mp_output *o,
 
 /* ---- the pool says: done ---- */
 
+/* No attempt of theirs, and none for the breaker: those that are bad will
+ * show. */
+static void part_failed(struct mp_host *h, struct mp_invocation *b,
+                        const struct mp_outcome *out)
+{
+    mp_breaker_forget(&b->slot->breaker);
+    mp_fnlog(b->slot, b->version->fn, b->trigger, MP_WARN,
+             MP_FIELDS(MP_TEXT("event", b->input->id),
+                       MP_NUM("events", b->n_members)),
+             "a batch ended in %s: %.*s; its events run one by one",
+             mp_kind_name(out->kind), MP_FMT(out->error));
+    mp_batch_scatter(h, b);
+}
+
 static void fail(struct mp_host *h, struct mp_invocation *inv,
                  const struct mp_outcome *out)
 {
+    if (inv->is_batch) {
+        part_failed(h, inv, out);
+        return;
+    }
     count_failure(inv, out);
+    if (mp_invocation_is_asked(inv)) {
+        mp_invocation_counters(inv)->run++;
+        tell(inv, out, NULL);
+        mp_request_answer(inv, out);
+        mp_request_failed(inv, out);
+        return;
+    }
     if (out->kind != MP_OUT_REJECTED && out->kind != MP_OUT_KILLED &&
         may_do_better(inv, out) && retry(h, inv, out))
         return;
     tell(inv, out, NULL);
+    mp_request_answer(inv, out);
+    (void)mp_request_keep(h, inv, true, false);
     mp_host_bury(inv, dead_of(out->kind), out);
 }
 
@@ -918,6 +1198,9 @@ int mp_host_on_done(void *arg, struct mp_invocation *inv,
     if (out->kind == MP_OUT_OK &&
         mp_outputs_check(inv->version->fn, prefix, out))
         return MP_EPARSE;
+    if (mp_verdicts_check(out, inv->is_batch ? inv->n_members
+                                             : mp_invocation_runs_batched(inv)))
+        return MP_EPARSE;
     if (mp_fnlog_check(inv->version->fn, out->n_logs, out->logs))
         return MP_EPARSE;
     mp_sched_stopped(&slot->group->sched, inv);
@@ -928,10 +1211,16 @@ int mp_host_on_done(void *arg, struct mp_invocation *inv,
                        out->n_logs, out->logs, out->logs_cut);
     if (out->kind == MP_OUT_OK && is_repeat(h, inv))
         return 0;
-    if (out->kind == MP_OUT_OK && out->n_effects) {
+    if (out->kind == MP_OUT_OK &&
+        (out->n_effects || inv->input->response_topic.ptr ||
+         (inv->row && inv->input->exchange.ptr))) {
         add_up(h, inv, out, &sum);
+        sum.state_grow += mp_request_growth(inv, out);
+        add_reply(h, inv, out, &sum);
         waits = must_wait(h, inv, out, &sum);
         used_up = no_room(h, inv, &sum, text);
+        if (used_up || waits)
+            drop_reply(&sum);
         if (!used_up && waits) {
             wait_for_room(h, inv, waits);
             return 0;

@@ -3,9 +3,13 @@
  * core/careful.c only).
  *
  *   host.c        the story: an input comes, its turn comes, it ends
+ *   host_stream.c what a trigger's lines let through, and what waits in them
+ *   host_batch.c  events that are run together
  *   host_park.c   an event must not hold the broker back: the host takes it
  *                 over
  *   host_done.c   an invocation has an outcome: what becomes real, and how
+ *   host_reply.c  ... and what who asked by MQTT is told
+ *   host_requests.c  who asks by CoAP or HTTP, and waits
  *   host_rows.c   events that don't come from a transport: sends, alarms,
  *                 retries after a restart
  *   host_doors.c  the transports, all told the same
@@ -20,6 +24,7 @@
 #include "core/fnlog.h"
 #include "core/host.h"
 #include "core/outputs.h"
+#include "core/stream.h"
 
 static inline struct mp_host *mp_host_of(const struct mp_invocation *inv)
 {
@@ -93,6 +98,65 @@ bool mp_host_on_start(void *arg, struct mp_invocation *inv, int64_t now_us);
 void mp_host_on_ask(void *arg, struct mp_invocation *inv,
                     const struct mp_wait *wait);
 
+/* Make room for a new one by giving up the oldest that waits; false: there is
+ * none. */
+bool mp_host_drop_oldest(struct mp_slot *slot);
+/* Stopped before it started: it leaves no trace in the scheduler. */
+void mp_host_not_now(struct mp_invocation *inv);
+bool mp_invocation_is_expired(const struct mp_invocation *inv, int64_t now_us);
+/* Was what its sender gave this id applied already?  (One of a batch's.) */
+bool mp_invocation_is_repeat(const struct mp_invocation *inv);
+/* Then it ends, in no queue and no batch. */
+void mp_invocation_skip_repeat(struct mp_host *h, struct mp_invocation *inv);
+
+/* ---- host_stream.c ---- */
+
+void mp_host_streams_open(struct mp_host *h);
+void mp_host_streams_close(struct mp_host *h);
+/* By the live versions; what waits in the windows of others passes. */
+void mp_host_streams_bind(struct mp_host *h);
+/* The host stops: all that still wait in windows pass. */
+void mp_host_streams_flush(struct mp_host *h);
+/* Events that have passed are lost, and come again: they must pass again. */
+void mp_host_streams_forget(struct mp_host *h);
+/* A new event of a trigger with lines; values: as mp_stream_wants gave them,
+ * or NULL. */
+void mp_host_stream_put(struct mp_host *h, struct mp_invocation *inv,
+                        const struct mp_stream_values *values);
+/* One that comes back from its row. */
+void mp_host_stream_back(struct mp_host *h, struct mp_invocation *inv);
+/* Out of its window (WINDOW): it is the caller's. */
+void mp_host_stream_leave(struct mp_invocation *inv);
+
+/* ---- host_batch.c ---- */
+
+/* Those in the list, by their link, are to be run together: the list is
+ * emptied. */
+void mp_batch_queue(struct mp_host *h, struct mp_link *members);
+/* Out of its batch (BATCHED), which is not in work: it is the caller's. */
+void mp_batch_leave(struct mp_invocation *m);
+/* The first one, out of a batch that is in no queue; NULL: there is none
+ * (left), or b is no batch. */
+struct mp_invocation *mp_batch_take(struct mp_invocation *b);
+bool mp_batch_may_go(const struct mp_invocation *b,
+                     bool (*may_go)(const struct mp_invocation *m));
+void mp_batch_drop(struct mp_invocation *b, enum mp_drop why);
+/* Those that may not wait outside of the queue are dropped. */
+void mp_batch_may_wait(struct mp_invocation *b);
+/* Its turn has come; false: it is over, or must be keyed anew. */
+bool mp_batch_may_start(struct mp_host *h, struct mp_invocation *b,
+                        int64_t now_us);
+/* Its events run one by one, before all that wait behind it (it was started,
+ * and isn't any more). */
+void mp_batch_scatter(struct mp_host *h, struct mp_invocation *b);
+void mp_batch_key_anew(struct mp_invocation *b);
+/* Those that the verdicts of its outcome are about, out of it; to be freed. */
+struct mp_invocation **mp_batch_part(struct mp_invocation *b,
+                                     const struct mp_outcome *out);
+/* The host stops: as far as its events come again, they are over. */
+void mp_batch_put_aside(struct mp_invocation *b);
+void mp_batch_sort_out(struct mp_host *h, struct mp_invocation *b);
+
 /* ---- host_park.c ---- */
 
 /*
@@ -134,6 +198,8 @@ void mp_invocation_park_outputs(struct mp_invocation *inv);
 void mp_host_keep_behind(struct mp_host *h, struct mp_slice topic);
 /* Park what holds its input back when that has been long enough. */
 void mp_host_hold(struct mp_host *h);
+/* A window has it, on the shared lane: that is sooner. */
+void mp_host_hold_window(struct mp_host *h, const struct mp_invocation *inv);
 
 /* ---- host_doors.c: all transports, MQTT among them ---- */
 
@@ -146,6 +212,8 @@ void mp_host_doors_drain(struct mp_host *h);
 bool mp_host_doors_idle(struct mp_host *h);
 void mp_host_doors_close(struct mp_host *h, void (*finished)(void *arg),
                          void *arg);
+/* The open one of that kind; NULL: it is not. */
+struct mp_door *mp_host_door(struct mp_host *h, enum mp_trigger_kind kind);
 
 /* ---- host_done.c ---- */
 
@@ -157,6 +225,23 @@ void mp_host_bury(struct mp_invocation *inv, enum mp_dead why,
                   const struct mp_outcome *out);
 void mp_host_refused(void *arg, struct mp_slice fn, const struct mp_output *o,
                      unsigned reason, const char *why);
+
+/* ---- host_reply.c ---- */
+
+/*
+ * The answer to the message behind an invocation, to be sent by the caller, or
+ * NULL: nobody asked or nothing was returned, the request has expired, or its
+ * response topic gets none (which is said, once a minute).
+ *
+ * Of an outcome that is ok, as its nth output: */
+struct mp_output *mp_host_reply(struct mp_host *h,
+                                const struct mp_invocation *inv,
+                                const struct mp_outcome *out, unsigned n);
+/* Of one that is given up: */
+struct mp_output *mp_host_reply_problem(struct mp_host *h,
+                                        const struct mp_invocation *inv,
+                                        enum mp_dead why,
+                                        const struct mp_outcome *out);
 
 /* ---- host_rows.c ---- */
 
@@ -178,12 +263,57 @@ int64_t mp_host_send(struct mp_host *h, struct mp_slice fn,
                      int64_t delay_us, uint32_t hops, struct mp_told *t,
                      uint64_t *ticket);
 
+/* ---- host_requests.c ---- */
+
+/* It was answered before, and that is given again: true. */
+bool mp_host_repeats(struct mp_host *h, struct mp_input *in);
+/* An asynchronous one that is to wait in a window has its row at once.  False:
+ * it was refused, or goes behind others on disk. */
+bool mp_request_accept(struct mp_host *h, struct mp_invocation *inv);
+/* A new request: into the pool, or refused. */
+void mp_host_queue_request(struct mp_host *h, struct mp_invocation *inv);
+/* It has ended otherwise than by a run; it must be in no queue. */
+void mp_request_dropped(struct mp_invocation *inv, enum mp_drop why);
+void mp_request_refuse(struct mp_invocation *inv, enum mp_refused why);
+/* What its outcome is to the client, said when it ends. */
+void mp_request_answer(struct mp_invocation *inv, const struct mp_outcome *out);
+/* ... and for who repeats it, with the gathering transaction.  True: it is
+ * kept. */
+bool mp_request_keep(struct mp_host *h, struct mp_invocation *inv, bool dirty,
+                     bool publishes);
+/* What keeping may add to the database. */
+uint64_t mp_request_growth(const struct mp_invocation *inv,
+                           const struct mp_outcome *out);
+/* One that somebody waits for has failed: there is no other try. */
+void mp_request_failed(struct mp_invocation *inv, const struct mp_outcome *out);
+/* An effect: pushed to observers when it ends. */
+void mp_request_notify(struct mp_invocation *inv, const struct mp_effect *e);
+/* It ends, or (forget) is lost: say what is to be said. */
+void mp_request_end(struct mp_invocation *inv);
+void mp_request_forget(struct mp_invocation *inv);
+/* A line of its trigger did not let it pass; it is in no queue. */
+void mp_host_request_skipped(struct mp_invocation *inv, enum mp_stream_why why);
+/* Once a loop turn, after work was handed out: stay awake for an outcome that
+ * comes soon. */
+void mp_host_requests_turn(struct mp_host *h);
+void mp_host_requests_open(struct mp_host *h);
+/* The database is loaded and the router built. */
+void mp_host_requests_begin(struct mp_host *h);
+/* It was read back from its row: somebody may ask for its result. */
+void mp_host_request_found(struct mp_invocation *inv);
+void mp_host_requests_close(struct mp_host *h);
+/* Each second: none waits for a function in quarantine. */
+void mp_host_requests_tick(struct mp_host *h);
+
 /* ---- host_store.c ---- */
 
 void mp_host_store_open(struct mp_host *h);
 void mp_host_store_close(struct mp_host *h);
 
 /* ---- host_life.c ---- */
+
+/* What stands behind it brings it again: a row, an alarm, or the broker. */
+bool mp_invocation_comes_again(const struct mp_invocation *inv);
 
 /* Both the database is loaded and functions are live: begin. */
 void mp_host_begin(struct mp_host *h);

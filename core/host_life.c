@@ -75,7 +75,9 @@ static void begin(struct mp_host *h)
         return;
     mp_catalog_recall(&h->catalog);
     mp_router_build(&h->router, &h->catalog.slots, h->config);
+    mp_host_streams_bind(h);
     bind_slots(h);
+    mp_host_requests_begin(h);
     /* With nothing to run and nothing to send it need not connect. */
     if (mp_catalog_live(&h->catalog, &triggers) || h->outbox.messages ||
         h->routed) {
@@ -85,6 +87,8 @@ static void begin(struct mp_host *h)
         mp_alarms_go(&h->alarms);
     }
     mp_router_fini(&old, &h->pool);
+    if (!h->linked)
+        h->on_link(h->arg, false); /* it may not need the broker */
 }
 
 void mp_host_begin(struct mp_host *h)
@@ -217,6 +221,7 @@ static void on_turn(uv_prepare_t *turn)
 
     mp_careful_turn(h);
     pause_or_not(h);
+    mp_host_requests_turn(h);
     mp_commit_turn(&h->commit, mp_pool_is_busy(&h->pool));
 }
 
@@ -240,6 +245,7 @@ int mp_host_open(struct mp_host *h, uv_loop_t *loop,
     mp_list_init(&h->kept);
     uv_timer_init(loop, &h->hold);
     h->hold.data = h;
+    mp_host_streams_open(h);
     /* Handles that were started last are called first: this one after the
      * pool's. */
     uv_prepare_init(loop, &h->turn);
@@ -249,7 +255,9 @@ int mp_host_open(struct mp_host *h, uv_loop_t *loop,
     mp_pool_open(&h->pool, loop, config->node, config->workers,
                  config->scale_max, &user);
     h->pool.prefix = config->mqtt.prefix;
+    h->pool.timezone = config->timezone;
     h->pool.states = &h->states;
+    mp_host_requests_open(h);
     mp_catalog_init(&h->catalog, &h->pool, config, on_scan_settled, h);
     h->catalog.kept = kept;
     h->catalog.keep = keep;
@@ -257,8 +265,7 @@ int mp_host_open(struct mp_host *h, uv_loop_t *loop,
     return 0;
 }
 
-/* What stands behind it brings it again: a row, an alarm, or the broker. */
-static bool comes_again(const struct mp_invocation *inv)
+bool mp_invocation_comes_again(const struct mp_invocation *inv)
 {
     return inv->row || inv->alarm || (inv->holds_ack && inv->input->qos > 0);
 }
@@ -269,10 +276,10 @@ static void leave_for_later(struct mp_host *h, struct mp_invocation *inv)
     if (inv->stage == MP_WAITING) {
         mp_state_ask_not(&inv->asking);
         mp_pool_forget(&h->pool, inv); /* its worker ends soon enough */
-        mp_invocation_leave_actor(inv);
     } else {
         mp_invocation_take_out(inv);
     }
+    mp_invocation_leave_actor(inv); /* QUEUED: its worker died, maybe */
     mp_sched_release(&inv->slot->group->sched, inv);
     if (inv->row || inv->alarm)
         inv->stage = MP_ASIDE;
@@ -307,14 +314,17 @@ static void sort_out(struct mp_host *h)
     mp_list_each_safe (at, &h->all) {
         struct mp_invocation *inv = mp_of(at, struct mp_invocation, all);
 
-        if ((inv->stage == MP_QUEUED || inv->stage == MP_DELAYED ||
-             inv->stage == MP_WAITING) &&
-            comes_again(inv))
+        if (inv->is_batch)
+            mp_batch_sort_out(h, inv);
+        else if ((inv->stage == MP_QUEUED || inv->stage == MP_DELAYED ||
+                  inv->stage == MP_WAITING || inv->stage == MP_WINDOW) &&
+                 mp_invocation_comes_again(inv))
             leave_for_later(h, inv);
         else if (inv->stage == MP_QUEUED && inv->slot->live &&
                  inv->slot->live->broken)
             drop_held(inv);
     }
+    mp_host_streams_flush(h); /* what is left there only we have */
 }
 
 bool mp_host_drain(struct mp_host *h)
@@ -333,7 +343,9 @@ void mp_host_close(struct mp_host *h, void (*finished)(void *arg), void *arg)
 {
     h->closing = true;
     uv_close((uv_handle_t *)&h->hold, NULL);
+    mp_host_requests_close(h);
     uv_prepare_stop(&h->turn);
+    mp_host_streams_close(h);
     mp_catalog_close(&h->catalog);
     mp_outbox_closing(&h->outbox);
     mp_pool_close(&h->pool);

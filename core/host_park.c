@@ -23,6 +23,13 @@
 
 /* How soon what is overdue and could not be parked is looked at again. */
 #define HOLD_AGAIN_US (5 * MP_MS)
+/*
+ * What waits in a window on the shared lane is not in work, and others need
+ * the lane: it would give a batch of messages (20, of mosquitto as it comes)
+ * each `hold`.  So it is held only while the rest of its batch is read, which
+ * may complete or replace it.
+ */
+#define WINDOW_HOLD_US MP_MS
 
 static void on_parked(struct mp_commit_wait *w, int rc)
 {
@@ -48,6 +55,10 @@ static bool park_in_memory(struct mp_invocation *inv)
 
 bool mp_invocation_may_wait(struct mp_invocation *inv)
 {
+    if (inv->is_batch) {
+        mp_batch_may_wait(inv);
+        return true; /* those that may */
+    }
     return inv->row || inv->alarm || (inv->holds_ack && inv->input->qos > 0) ||
            park_in_memory(inv);
 }
@@ -64,10 +75,13 @@ bool mp_invocation_park(struct mp_invocation *inv, enum mp_parked why,
                         int64_t due_us)
 {
     struct mp_host *h = mp_host_of(inv);
-    bool in_work = inv->stage == MP_RUNNING || inv->stage == MP_WAITING ||
-                   inv->stage == MP_READING;
+    enum mp_stage stage = mp_invocation_whole(inv)->stage;
+    bool in_work =
+        stage == MP_RUNNING || stage == MP_WAITING || stage == MP_READING;
     uint64_t ticket;
 
+    if (inv->to_window)
+        why = MP_PARKED_WINDOW;
     if (!inv->holds_ack && !inv->row && !inv->alarm)
         return park_in_memory(inv);
     if (inv->input->qos == 0 && inv->holds_ack)
@@ -238,13 +252,23 @@ void mp_host_keep_behind(struct mp_host *h, struct mp_slice topic)
 /* Only the broker has it, and it is not about to be durable. */
 static bool may_come_again(const struct mp_invocation *inv)
 {
-    return inv->stage != MP_COMMITTING;
+    return mp_invocation_whole(inv)->stage != MP_COMMITTING;
+}
+
+static bool is_sending(const struct mp_invocation *inv)
+{
+    return mp_invocation_whole(inv)->stage == MP_SENDING;
+}
+
+static void park_outputs(struct mp_invocation *inv)
+{
+    mp_invocation_park_outputs(inv->batch ? inv->batch : inv);
 }
 
 static void put_on_disk(struct mp_invocation *inv, enum mp_parked why)
 {
-    if (inv->stage == MP_SENDING)
-        mp_invocation_park_outputs(inv);
+    if (is_sending(inv))
+        park_outputs(inv);
     else
         (void)mp_invocation_park(inv, why, 0); /* there is room */
 }
@@ -260,7 +284,7 @@ static uint64_t bytes_with_earlier(const struct mp_invocation *inv)
 
         if (earlier == inv)
             break;
-        if (may_come_again(earlier) && earlier->stage != MP_SENDING)
+        if (may_come_again(earlier) && !is_sending(earlier))
             bytes += mp_invocation_bytes(earlier);
     }
     return bytes;
@@ -284,7 +308,7 @@ void mp_host_park_key(struct mp_host *h, struct mp_slot *slot,
     mp_list_each_safe (at, &slot->held) {
         struct mp_invocation *inv = mp_of(at, struct mp_invocation, held);
 
-        if (may_come_again(inv) && inv->order &&
+        if (may_come_again(inv) && mp_invocation_whole(inv)->order &&
             mp_slice_eq(mp_invocation_okey(inv), okey) &&
             queue_has_room(h, inv, mp_invocation_bytes(inv)))
             put_on_disk(inv, MP_PARKED_SLOW);
@@ -305,6 +329,7 @@ static void block(struct mp_host *h, struct mp_invocation *inv)
 static bool spill(struct mp_host *h, struct mp_invocation *inv)
 {
     struct mp_slot *slot = inv->slot;
+    enum mp_parked why = inv->to_window ? MP_PARKED_WINDOW : MP_PARKED_FULL;
     uint64_t ticket, bytes = bytes_with_earlier(inv);
 
     if (!queue_has_room(h, inv, bytes)) {
@@ -314,9 +339,8 @@ static bool spill(struct mp_host *h, struct mp_invocation *inv)
     if (!mp_commit_has_room(&h->commit, mp_commit_row_cost(bytes)))
         return false;
     park_earlier(inv, MP_PARKED_FULL);
-    ticket = mp_queue_spill_invocation(&h->queue, inv,
-                                       mp_parked_name(MP_PARKED_FULL));
-    slot->metrics.parked[MP_PARKED_FULL]++;
+    ticket = mp_queue_spill_invocation(&h->queue, inv, mp_parked_name(why));
+    slot->metrics.parked[why]++;
     mp_invocation_note(inv);
     mp_invocation_end_with(inv, ticket);
     return true;
@@ -336,7 +360,7 @@ void mp_invocation_park_quarantined(struct mp_invocation *inv)
     uint64_t bytes = bytes_with_earlier(inv);
 
     if (!queue_has_room(h, inv, bytes)) {
-        mp_sched_remove(&inv->slot->group->sched, inv);
+        mp_invocation_take_out(inv);
         refuse_full(inv);
     } else if (mp_commit_has_room(&h->commit, mp_commit_row_cost(bytes))) {
         park_earlier(inv, MP_PARKED_QUARANTINED);
@@ -364,12 +388,13 @@ static bool unblock(struct mp_host *h, struct mp_slot *slot)
  * goes on doing so. */
 static void take_over(struct mp_host *h, struct mp_invocation *inv)
 {
-    if (inv->stage == MP_COMMITTING ||
+    if (!may_come_again(inv) ||
+        (mp_invocation_is_asked(inv) && inv->stage != MP_SENDING) ||
         !mp_commit_has_room(&h->commit,
                             mp_commit_row_cost(mp_invocation_bytes(inv))))
         return;
-    if (inv->stage == MP_SENDING) {
-        mp_invocation_park_outputs(inv);
+    if (is_sending(inv)) {
+        park_outputs(inv);
     } else if (!mp_invocation_park(inv, MP_PARKED_SLOW, 0) &&
                !queue_has_room(h, inv, mp_invocation_bytes(inv))) {
         mp_invocation_take_out(inv);
@@ -387,23 +412,48 @@ static bool any_blocked(const struct mp_host *h)
     return false;
 }
 
-void mp_host_hold(struct mp_host *h)
+static int64_t held_until(const struct mp_host *h,
+                          const struct mp_invocation *inv)
 {
-    struct mp_invocation *first;
-    int64_t wait_us = 0;
+    int64_t hold_us = h->config->mqtt.hold_us;
 
-    if (uv_is_active((uv_handle_t *)&h->hold))
-        return;
-    if (!mp_list_empty(&h->holding)) {
-        first = mp_of(h->holding.next, struct mp_invocation, holding);
-        wait_us =
-            first->input->received_us + h->config->mqtt.hold_us - mp_now_us();
-    } else if (!any_blocked(h)) {
-        return;
-    }
+    if (inv->stage == MP_WINDOW && hold_us > WINDOW_HOLD_US)
+        hold_us = WINDOW_HOLD_US;
+    return inv->input->received_us + hold_us;
+}
+
+static void wait_until(struct mp_host *h, int64_t at_us)
+{
+    int64_t wait_us = at_us - mp_now_us();
+
     if (wait_us < HOLD_AGAIN_US) /* some that are overdue must go on holding */
         wait_us = HOLD_AGAIN_US;
     uv_timer_start(&h->hold, on_hold, (uint64_t)(wait_us + 999) / 1000, 0);
+}
+
+void mp_host_hold(struct mp_host *h)
+{
+    int64_t at_us = INT64_MAX;
+
+    if (uv_is_active((uv_handle_t *)&h->hold))
+        return;
+    mp_list_each (at, &h->holding) {
+        int64_t until_us =
+            held_until(h, mp_of(at, struct mp_invocation, holding));
+
+        at_us = until_us < at_us ? until_us : at_us;
+    }
+    if (!mp_list_empty(&h->holding) || any_blocked(h))
+        wait_until(h, at_us == INT64_MAX ? 0 : at_us);
+}
+
+void mp_host_hold_window(struct mp_host *h, const struct mp_invocation *inv)
+{
+    if (mp_list_empty(&inv->holding) ||
+        (uv_is_active((uv_handle_t *)&h->hold) &&
+         uv_timer_get_due_in(&h->hold) <= WINDOW_HOLD_US / 1000))
+        return;
+    uv_timer_start(&h->hold, on_hold, WINDOW_HOLD_US / 1000, 0);
 }
 
 /* What has held its input back for too long is parked.  Not while the host
@@ -411,16 +461,15 @@ void mp_host_hold(struct mp_host *h)
 static void on_hold(uv_timer_t *timer)
 {
     struct mp_host *h = timer->data;
-    int64_t since_us = mp_now_us() - h->config->mqtt.hold_us;
+    int64_t now_us = mp_now_us();
 
     if (h->draining || !h->loaded)
         return;
     mp_list_each_safe (at, &h->holding) {
         struct mp_invocation *inv = mp_of(at, struct mp_invocation, holding);
 
-        if (inv->input->received_us > since_us)
-            break;
-        take_over(h, inv);
+        if (held_until(h, inv) <= now_us)
+            take_over(h, inv);
     }
     mp_list_each (at, &h->catalog.slots)
         (void)unblock(h, mp_of(at, struct mp_slot, link));

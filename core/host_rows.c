@@ -181,6 +181,10 @@ void mp_invocation_key_anew(struct mp_invocation *inv)
     struct mp_sched *s = &inv->slot->group->sched;
     bool has_place = inv->stage != MP_DELAYED || inv->order;
 
+    if (inv->is_batch) {
+        mp_batch_key_anew(inv);
+        return;
+    }
     mp_sched_release(s, inv);
     if (set_key(inv)) {
         inv->stage = MP_DELAYED;
@@ -301,7 +305,8 @@ void mp_host_on_found(void *arg, struct mp_slot *slot, const struct mp_row *row)
     inv->due_us = row->due_us;
     inv->hops = row->hops;
     inv->reason = mp_row_reason(row->reason);
-    mp_host_queue(h, inv);
+    mp_host_request_found(inv);
+    mp_host_stream_back(h, inv);
 }
 
 unsigned mp_host_room(void *arg, struct mp_slot *slot)
@@ -452,7 +457,9 @@ int64_t mp_host_enqueue(struct mp_host *h, struct mp_slice fn,
 static bool is_meant(const struct mp_invocation *inv, struct mp_slice fn,
                      int64_t id)
 {
-    if (inv->stage != MP_QUEUED && inv->stage != MP_DELAYED)
+    enum mp_stage stage = mp_invocation_whole(inv)->stage;
+
+    if (stage != MP_QUEUED && stage != MP_DELAYED && stage != MP_WINDOW)
         return false;
     if (id)
         return inv->row == id;

@@ -179,9 +179,10 @@ static int load_work(struct mp_read *r, struct mp_db *db, struct mp_why *why)
         (rc = mp_queue_load(&h->queue, db, why)) ||
         (rc = mp_outbox_load(&h->outbox, db, why)) ||
         (rc = mp_dead_load(&h->dead, db, why)) ||
-        (rc = mp_records_load(&h->records, db, why)))
+        (rc = mp_records_load(&h->records, db, why)) ||
+        (rc = mp_seen_load(&h->seen, db, why)))
         goto out;
-    rc = mp_seen_load(&h->seen, db, why);
+    rc = mp_replies_load(&h->replies, db, why);
 out:
     mp_db_snapshot_end(db);
     return rc;
@@ -196,6 +197,7 @@ static void reset_mirrors(struct mp_host *h)
     mp_dead_reset(&h->dead);
     mp_records_reset(&h->records);
     mp_seen_reset(&h->seen);
+    mp_replies_reset(&h->replies);
 }
 
 static void load_start(struct mp_host *h);
@@ -305,6 +307,20 @@ static void on_unable(void *arg, const struct mp_why *why)
            why->text);
 }
 
+static bool has_source(const struct mp_invocation *inv)
+{
+    mp_list_each (at, &inv->members)
+        if (has_source(mp_of(at, struct mp_invocation, link)))
+            return true;
+    return inv->row || inv->alarm;
+}
+
+static void count_lost(struct mp_invocation *inv)
+{
+    if (inv->input->qos == 0 && !inv->row && !inv->alarm)
+        mp_invocation_counters(inv)->dropped[MP_DROP_STORE]++;
+}
+
 /* Nothing in work may become real. */
 static void forget_all(struct mp_host *h)
 {
@@ -313,7 +329,7 @@ static void forget_all(struct mp_host *h)
 
         switch (inv->stage) {
         case MP_SENDING: /* needs no database: the broker confirms it */
-            if (!inv->row && !inv->alarm)
+            if (!has_source(inv))
                 continue;
             break;
         case MP_QUEUED:
@@ -324,11 +340,18 @@ static void forget_all(struct mp_host *h)
         case MP_DELAYED:
             mp_invocation_wake(inv);
             break;
+        case MP_WINDOW:
+            mp_host_stream_leave(inv);
+            break;
+        case MP_BATCHED: /* its batch comes, behind it */
+            continue;
         default:
             break;
         }
-        if (inv->input->qos == 0 && !inv->row && !inv->alarm)
-            mp_invocation_counters(inv)->dropped[MP_DROP_STORE]++;
+        mp_list_each (m, &inv->members)
+            count_lost(mp_of(m, struct mp_invocation, link));
+        if (!inv->is_batch)
+            count_lost(inv);
         mp_invocation_lose(inv);
     }
     mp_pool_forgot(&h->pool);
@@ -347,6 +370,7 @@ static void on_failed(void *arg, const struct mp_why *why)
     h->store_wants = 0;
     mp_reader_reopen(&h->reader);
     forget_all(h);
+    mp_host_streams_forget(h);
     h->abandoned = h->draining;
     mp_host_doors_lost(h);
     reset_mirrors(h);
@@ -361,6 +385,7 @@ static void on_seal(void *arg, struct mp_batch *batch)
     mp_queue_seal(&h->queue, batch);
     mp_records_seal(&h->records, batch);
     mp_seen_seal(&h->seen, batch);
+    mp_replies_seal(&h->replies, batch);
     if (batch->n) /* what came and went leaves no byte */
         note_clock(h, batch);
 }
@@ -404,6 +429,10 @@ static void on_tick(uv_timer_t *timer)
     mp_dead_tick(&h->dead, mp_now_us());
     mp_careful_tick(h);
     mp_seen_tick(&h->seen);
+    mp_replies_tick(&h->replies);
+    mp_results_turn(&h->results, mp_now_us());
+    mp_host_requests_tick(h);
+    mp_fnlog_tick(&h->catalog.slots);
     if (++h->ticks % SWEEP_EVERY == 0)
         mp_states_sweep(&h->states);
 }
@@ -443,6 +472,7 @@ void mp_host_store_open(struct mp_host *h)
     mp_dead_init(&h->dead, &h->commit, c->store.dead_letters);
     mp_records_init(&h->records, &h->commit);
     mp_seen_init(&h->seen, &h->commit, &h->timeline);
+    mp_replies_init(&h->replies, &h->commit, &h->timeline);
     uv_timer_init(h->loop, &h->tick);
     uv_timer_init(h->loop, &h->reload);
     h->tick.data = h->reload.data = h;

@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+#include "core/base/trace.h"
+
 static size_t pair_bytes(const struct mp_pair *pairs, uint32_t n)
 {
     size_t bytes = n * sizeof *pairs;
@@ -63,6 +65,8 @@ struct mp_input *mp_input_new(const struct mp_input *from)
     in->refs = 1;
     in->open = 0;
     in->bytes = bytes;
+    if (in->traceparent.ptr && !mp_trace_is(in->traceparent))
+        in->traceparent = mp_slice(NULL, 0);
     in->properties =
         move_pairs(from->properties, from->n_properties, &room, &at);
     in->query = move_pairs(from->query, from->n_query, &room, &at);

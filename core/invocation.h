@@ -10,6 +10,14 @@
  *                    |                  WAITING               confirmed
  *                    +--- DELAYED <-- failed, to be retried
  *
+ *   (routed) --> WINDOW --> (as above)      its trigger has coalesce or batch
+ *                  +------> BATCHED         one of a batch
+ *
+ * A batch is an invocation of its own (is_batch), with the events' as its
+ * members: these hold their acknowledgements, rows and dedupe ids as ever, the
+ * batch has their place in the scheduler, the worker and the actor, and they
+ * end with it (core/host_batch.c).
+ *
  * It holds its input's acknowledgement (holds_ack) until it ends or is
  * parked; parked means that the host has taken the event over: it has a row
  * in the durable queue (QoS 0: it only waits in memory).
@@ -24,8 +32,10 @@
 #include "core/breaker.h"
 #include "core/metrics.h"
 #include "core/state.h"
+#include "core/stream.h"
 #include "core/transport.h"
 
+struct mp_ending;
 struct mp_group;
 struct mp_process;
 struct mp_queue_fn;
@@ -40,7 +50,12 @@ struct mp_version {
     uint64_t loaded_in;  /* a bit for each process that has its image */
     struct mp_link link; /* in the pool */
     unsigned *counters;  /* trigger index -> index into slot->metrics */
-    bool broken; /* nothing of it can run: its events wait for another */
+    bool broken;       /* nothing of it can run: its events wait for another */
+    bool listens_said; /* which of its triggers nobody can reach */
+    /* [grant] secret: names (the function's) and values; read when the version
+     * is made, wiped with it */
+    struct mp_pair *secrets;
+    unsigned n_secrets;
 };
 
 /* A function by its name: what stays when versions change. */
@@ -65,18 +80,22 @@ struct mp_slot {
     bool waits;           /* its live version has been seen to wait */
     int64_t deficit_us;   /* what it may still use this round */
     int64_t cost_us;      /* moving average of a run */
-    /* log: a token bucket */
-    int64_t log_full_us; /* when the bucket will be full */
-    int64_t log_said_us; /* when lines were last said to be held back */
-    uint64_t log_held;   /* lines held back since the last one */
+    /* log: token buckets (fnlog.c) */
+    int64_t log_full_us;      /* when the bucket will be full */
+    int64_t log_errors_us;    /* when that of the host's own errors will be */
+    uint64_t log_held;        /* lines held back, not yet said to be */
+    uint64_t log_held_errors; /* of them, errors of the host's own */
     /* durable */
     struct mp_link held;    /* QoS 1 inputs that only the broker has, in their
                              * order */
     struct mp_link blocked; /* of them: neither memory nor disk has room */
-    struct mp_state_fn *state; /* of the host's states */
-    struct mp_queue_fn *queue; /* of the host's queue */
-    bool gone;                 /* its directory is no longer there */
-    bool seen;                 /* while the directory is read */
+    struct mp_state_fn *state;  /* of the host's states */
+    struct mp_queue_fn *queue;  /* of the host's queue */
+    struct mp_streams *streams; /* of its triggers' lines; NULL: none */
+    unsigned n_windowed;        /* events that wait in windows */
+    uint64_t windowed_bytes;
+    bool gone; /* its directory is no longer there */
+    bool seen; /* while the directory is read */
 };
 
 enum mp_stage {
@@ -87,7 +106,9 @@ enum mp_stage {
     MP_DELAYED,
     MP_COMMITTING,
     MP_SENDING,
-    MP_ASIDE, /* the host stops: its row or alarm stays for the next start */
+    MP_WINDOW,  /* of coalesce or batch */
+    MP_BATCHED, /* its batch has the stage */
+    MP_ASIDE,   /* the host stops: its row or alarm stays for the next start */
 };
 
 /*
@@ -128,6 +149,9 @@ struct mp_invocation {
     bool late;      /* WAITING: its time will be up before the wait */
     bool cold;      /* started with a LOAD */
     bool cpu_over;  /* its late run used up limits.cpu, not limits.timeout */
+    bool is_batch;
+    bool to_window; /* it has not been through its windows yet */
+    bool windowed;  /* without an actor, its order key is its window's */
     unsigned deaths;
     unsigned outputs_open;
     int64_t queued_us, started_us;
@@ -136,7 +160,12 @@ struct mp_invocation {
     uv_timer_t *timer; /* DELAYED, or WAITING */
     int64_t asked_us;  /* WAITING since */
     /* durable */
-    struct mp_link all;     /* every invocation of the host */
+    struct mp_link all;          /* every invocation of the host */
+    struct mp_held window;       /* its place in the lines */
+    struct mp_invocation *batch; /* BATCHED: in this one */
+    struct mp_link members;      /* is_batch: by their link, oldest first */
+    unsigned n_members;
+    uint64_t members_bytes;
     int64_t row;            /* of the queue; 0: none */
     bool saved;             /* the row was sealed, or is on disk */
     struct mp_link unsaved; /* the queue's */
@@ -151,6 +180,9 @@ struct mp_invocation {
     struct mp_commit_wait parking; /* lets go when durable */
     struct mp_link outputs;        /* on their way, not confirmed */
     struct mp_link tolds;          /* who waits for its outcome */
+    struct mp_ending *ending;      /* what is said when it ends: the answer of a
+                                    * request, notifications; NULL: nothing */
+    bool is_awaited;               /* it counts in the host's n_asked */
     uint32_t hops;                 /* sends without a delay behind it */
     struct mp_slice key;           /* actor key, when has_key */
     bool has_key;
@@ -170,19 +202,75 @@ mp_invocation_rules(const struct mp_invocation *inv)
     return inv->keyed ? inv->keyed->fn : inv->routed->fn;
 }
 
-/* Its order key: the actor key, else the topic. */
+/* Does somebody wait for its answer (a synchronous request)? */
+static inline bool mp_invocation_is_asked(const struct mp_invocation *inv)
+{
+    return inv->input->answer != NULL;
+}
+
+/*
+ * Must others of its key wait for it?  Requests without state have no order
+ * but the one their clients make by waiting for the answers.
+ */
+static inline bool mp_invocation_is_ordered(const struct mp_invocation *inv)
+{
+    const struct mp_function *fn = mp_invocation_rules(inv);
+
+    return fn->order != MP_ORDER_NONE &&
+           (!mp_invocation_is_asked(inv) || fn->has_state || inv->has_key);
+}
+
+/* Its order key: the actor key, else that of the window of its batch, else the
+ * topic. */
 static inline struct mp_slice
 mp_invocation_okey(const struct mp_invocation *inv)
 {
     if (mp_invocation_rules(inv)->has_state || inv->has_key)
         return inv->key;
+    if (inv->windowed)
+        return mp_slice((const char *)&inv->window.batch,
+                        sizeof inv->window.batch);
     return inv->input->topic;
 }
 
 /* What it is worth in a queue's bytes: with all that its sender may fill. */
 static inline uint64_t mp_invocation_bytes(const struct mp_invocation *inv)
 {
-    return sizeof *inv + inv->input->bytes;
+    return inv->is_batch ? inv->members_bytes : sizeof *inv + inv->input->bytes;
 }
+
+/* ... and in its number. */
+static inline unsigned mp_invocation_events(const struct mp_invocation *inv)
+{
+    return inv->is_batch ? inv->n_members : 1;
+}
+
+/* Which stage it is in, as others see it: of a batch, all are in the same. */
+static inline const struct mp_invocation *
+mp_invocation_whole(const struct mp_invocation *inv)
+{
+    return inv->batch ? inv->batch : inv;
+}
+
+/* Has the host taken it over, or noted that it is done? */
+bool mp_invocation_is_ours(const struct mp_invocation *inv);
+/* Does its handler expect a batch?  (Of its version, or what it was routed
+ * by.)  An event that runs alone is a batch of one then. */
+bool mp_invocation_runs_batched(const struct mp_invocation *inv);
+/*
+ * The event as the worker gets it, and its id, which outputs are named by.
+ * What must be freed when it was sent; NULL: nothing.  A batch is not named
+ * as its first event: that may run again alone, and what it sends then is not
+ * what the batch has sent.
+ */
+struct mp_event *mp_invocation_run_event(const struct mp_invocation *inv,
+                                         struct mp_event *event,
+                                         char id[MP_EVENT_ID_MAX]);
+struct mp_slice mp_invocation_run_id(const struct mp_invocation *inv,
+                                     char id[MP_EVENT_ID_MAX]);
+/* "ID~N", of its first event's id and how many they are; of another attempt of
+ * one alone "ID~1.ATTEMPT". */
+size_t mp_batch_id(struct mp_slice first, unsigned n, uint32_t attempt,
+                   char id[MP_EVENT_ID_MAX]);
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "core/base/text.h"
 #include "core/config.h"
+#include "core/secrets.h"
 
 enum { WORDS_MAX = 64, VALUE_SHOWN = 120 };
 
@@ -255,15 +256,18 @@ static int put_value(const struct mp_key *key, struct mp_slice v, void *base,
     switch (key->type) {
     case MP_T_TEXT:
     case MP_T_PATH:
-    case MP_T_LINE:
         rc = key->check ? key->check(v, why) : 0;
         if (!rc)
             put_text(key, base, mp_strndup(v.ptr, v.len));
         return rc;
     case MP_T_SECRET:
         rc = mp_parse_secret(v, &text, why);
+        if (!rc && key->check)
+            rc = key->check(mp_slice_str(text), why);
         if (!rc)
             put_text(key, base, text);
+        else
+            mp_secret_free(text);
         return rc;
     case MP_T_RATE:
         return mp_parse_rate(v, &per, &every, why);
@@ -279,7 +283,7 @@ static void put_default(const struct mp_key *key, void *base)
 {
     struct mp_why why;
     bool text = key->type == MP_T_TEXT || key->type == MP_T_PATH ||
-                key->type == MP_T_SECRET || key->type == MP_T_LINE;
+                key->type == MP_T_SECRET;
 
     if (key->type == MP_T_LIST || !key->width)
         return;
@@ -307,7 +311,7 @@ void mp_keys_free(const struct mp_table *table, const char *section, void *base)
 
         if (strcmp(key->section, section) == 0 && key->width &&
             (key->type == MP_T_TEXT || key->type == MP_T_PATH ||
-             key->type == MP_T_SECRET || key->type == MP_T_LINE))
+             key->type == MP_T_SECRET))
             put_text(key, base, NULL);
     }
 }
@@ -335,6 +339,13 @@ static bool next_item(struct mp_slice *rest, struct mp_slice *item)
     return true;
 }
 
+static void put_item(struct mp_given *g, struct mp_slice item, unsigned line)
+{
+    g->items = mp_realloc(g->items, (g->n_items + 1) * sizeof *g->items);
+    g->items[g->n_items++] =
+        (struct mp_item){mp_strndup(item.ptr, item.len), line};
+}
+
 static int put_items(const struct mp_key *key, struct mp_slice v, unsigned line,
                      struct mp_given *g, struct mp_why *why)
 {
@@ -350,9 +361,7 @@ static int put_items(const struct mp_key *key, struct mp_slice v, unsigned line,
             rc = key->check(item, why);
         if (rc)
             return rc;
-        g->items = mp_realloc(g->items, (g->n_items + 1) * sizeof *g->items);
-        g->items[g->n_items++] =
-            (struct mp_item){mp_strndup(item.ptr, item.len), line};
+        put_item(g, item, line);
     }
     return 0;
 }
@@ -431,6 +440,13 @@ static void tell_bad(const struct mp_keys *k, const struct mp_key *key,
                           comment_hint(key, v));
 }
 
+void mp_keys_bad(const struct mp_keys *k, const struct mp_given *g,
+                 const struct mp_item *item, const struct mp_why *why)
+{
+    tell_bad(k, &k->table->keys[g - k->given], item->line,
+             mp_slice_str(item->text), why);
+}
+
 void mp_keys_take(struct mp_keys *k, const char *section, unsigned line,
                   const char *name, const char *value, void *base)
 {
@@ -463,6 +479,8 @@ void mp_keys_take(struct mp_keys *k, const char *section, unsigned line,
         rc = key->check && key->type != MP_T_LIST ? key->check(v, &why) : 0;
     else if (key->type == MP_T_LIST)
         rc = put_items(key, v, line, g, &why);
+    else if (key->type == MP_T_LINE)
+        put_item(g, v, line);
     else
         rc = put_value(key, v, base, &why);
     if (!rc && key->later)
@@ -485,6 +503,41 @@ const struct mp_given *mp_keys_given(const struct mp_keys *k,
 }
 
 /* ---- help ---- */
+
+enum { HELP_COLUMNS = 80, HELP_INDENT = 16, HELP_TEXT = 512 };
+
+/* Stands for a blank where no line is to end. */
+static const char GLUE = '\1';
+
+/* Words, from column `at` on; further lines are indented. */
+static void put_wrapped(struct mp_buf *out, size_t at, struct mp_slice text)
+{
+    struct mp_slice word;
+    bool first = true;
+
+    while (mp_split(&text, ' ', &word)) {
+        if (!first && at + 1 + word.len > HELP_COLUMNS) {
+            mp_buf_printf(out, "\n%*s", HELP_INDENT, "");
+            at = HELP_INDENT;
+        } else if (!first) {
+            mp_buf_put(out, " ", 1);
+            at++;
+        }
+        for (size_t i = 0; i < word.len; i++)
+            mp_buf_put(out, word.ptr[i] == GLUE ? " " : &word.ptr[i], 1);
+        at += word.len;
+        first = false;
+    }
+    mp_buf_put(out, "\n", 1);
+}
+
+/* What is written as it stands there goes into one line. */
+static void put_example(struct mp_buf *out, const char *text)
+{
+    mp_buf_printf(out, "; as%cin:%c", GLUE, GLUE);
+    for (; *text; text++)
+        mp_buf_put(out, *text == ' ' ? &GLUE : text, 1);
+}
 
 static void help_value(const struct mp_key *key, struct mp_buf *out)
 {
@@ -514,16 +567,44 @@ static void help_value(const struct mp_key *key, struct mp_buf *out)
 static void help_key(const struct mp_key *key, struct mp_buf *out)
 {
     const char *def = key->shown ? key->shown : key->def;
+    struct mp_buf value;
 
-    mp_buf_printf(out, "  %-13s %s\n", key->name ? key->name : "NAME",
-                  key->help);
-    mp_buf_printf(out, "  %-13s ", "");
-    help_value(key, out);
+    mp_buf_printf(out, "  %-13s ", key->name ? key->name : "NAME");
+    put_wrapped(out, HELP_INDENT, mp_slice_str(key->help));
+    mp_buf_init(&value, HELP_TEXT);
+    help_value(key, &value);
     if (def)
-        mp_buf_printf(out, "; default: %s", def);
+        mp_buf_printf(&value, "; default: %s", def);
     if (key->example)
-        mp_buf_printf(out, "; as in: %s", key->example);
-    mp_buf_printf(out, "%s\n", key->later ? " (later)" : "");
+        put_example(&value, key->example);
+    if (key->later)
+        mp_buf_printf(&value, " (later)");
+    mp_buf_printf(out, "%*s", HELP_INDENT, "");
+    put_wrapped(out, HELP_INDENT, mp_buf_bytes(&value));
+    mp_buf_fini(&value);
+}
+
+static void help_section(const struct mp_section *section, const char *file,
+                         struct mp_buf *out)
+{
+    char head[64];
+    int len = snprintf(head, sizeof head, "[%s]  ", section->name);
+
+    mp_buf_printf(out, "%s", head);
+    if (file)
+        len += snprintf(head, sizeof head, "of %s: ", file);
+    if (file)
+        mp_buf_printf(out, "%s", head);
+    if (section->later) {
+        struct mp_buf text;
+
+        mp_buf_init(&text, HELP_TEXT);
+        mp_buf_printf(&text, "%s (later)", section->help);
+        put_wrapped(out, (size_t)len, mp_buf_bytes(&text));
+        mp_buf_fini(&text);
+    } else {
+        put_wrapped(out, (size_t)len, mp_slice_str(section->help));
+    }
 }
 
 void mp_keys_help(const struct mp_table *t, struct mp_buf *out)
@@ -531,11 +612,39 @@ void mp_keys_help(const struct mp_table *t, struct mp_buf *out)
     for (size_t s = 0; s < t->n_sections; s++) {
         const struct mp_section *section = &t->sections[s];
 
-        mp_buf_printf(out, "%s[%s]  %s%s\n", s ? "\n" : "", section->name,
-                      section->help, section->later ? " (later)" : "");
+        if (s)
+            mp_buf_put(out, "\n", 1);
+        help_section(section, NULL, out);
         for (size_t i = 0; i < t->n_keys; i++) {
             if (strcmp(t->keys[i].section, section->name) == 0)
                 help_key(&t->keys[i], out);
         }
     }
+}
+
+bool mp_keys_help_word(const struct mp_table *t, const char *file,
+                       const char *word, struct mp_buf *out)
+{
+    bool any = false;
+
+    for (size_t s = 0; s < t->n_sections; s++) {
+        const struct mp_section *section = &t->sections[s];
+        bool whole = strcmp(section->name, word) == 0, head = whole;
+
+        if (whole)
+            help_section(section, file, out);
+        for (size_t i = 0; i < t->n_keys; i++) {
+            const struct mp_key *key = &t->keys[i];
+
+            if (strcmp(key->section, section->name) != 0 ||
+                (!whole && (!key->name || strcmp(key->name, word) != 0)))
+                continue;
+            if (!head)
+                help_section(section, file, out);
+            head = true;
+            help_key(key, out);
+        }
+        any |= head;
+    }
+    return any;
 }

@@ -30,7 +30,7 @@ enum mp_type {
     MP_T_CHOICE,   /* uint8_t, bool or enum: which of the words */
     MP_T_RATE,     /* kept as text: the caller takes it apart */
     MP_T_LIST,     /* items */
-    MP_T_LINE,     /* a line of a small language; more than one may stand */
+    MP_T_LINE,     /* an item, of a small language; the caller reads it */
     MP_TYPES
 };
 
@@ -109,12 +109,21 @@ void mp_keys_take(struct mp_keys *k, const char *section, unsigned line,
 const struct mp_given *mp_keys_given(const struct mp_keys *k,
                                      const char *section, const char *key);
 
+/* Tell that an item that was taken is bad: "KEY = ITEM: WHY". */
+void mp_keys_bad(const struct mp_keys *k, const struct mp_given *g,
+                 const struct mp_item *item, const struct mp_why *why);
+
 /* Free the texts of a section in base. */
 void mp_keys_free(const struct mp_table *table, const char *section,
                   void *base);
 
-/* The table as text. */
+/* The table as text, in lines of 80 columns at most. */
 void mp_keys_help(const struct mp_table *table, struct mp_buf *out);
+
+/* The sections and keys of that name, with their sections; file says whose
+ * they are.  False: there is none. */
+bool mp_keys_help_word(const struct mp_table *table, const char *file,
+                       const char *word, struct mp_buf *out);
 
 /* The tables, and what checks single values in them. */
 extern const struct mp_table mp_function_table, mp_config_table;
@@ -142,6 +151,9 @@ mp_check mp_check_version;
 mp_check mp_check_zone;
 mp_check mp_check_cron;
 mp_check mp_check_pattern;
+mp_check mp_check_coap;
+mp_check mp_check_http;
+mp_check mp_check_auth;
 mp_check mp_check_grant;
 mp_check mp_check_filter;
 mp_check mp_check_share;
@@ -149,6 +161,9 @@ mp_check mp_check_template;
 mp_check mp_check_on_failure;
 mp_check mp_check_prefix;
 mp_check mp_check_mqtt_url;
+mp_check mp_check_coap_listen;
+mp_check mp_check_http_listen;
+mp_check mp_check_psk_lines;
 mp_check mp_check_some; /* not empty, that's all */
 
 #endif

@@ -9,11 +9,8 @@
 
 #define CF(member) MP_AT(struct mp_config, member)
 
-#define COAP "CoAP comes"
-#define HTTP "HTTP comes"
 #define API "REST and metrics over HTTP come"
 #define UPDATES "updates come"
-#define SECRETS "secrets of functions come"
 #define OVERRIDES "overrides come"
 #define FLEETS "fleets come"
 #define BOARDS "board profiles come"
@@ -26,8 +23,8 @@ static const struct mp_section sections[] = {
     {.name = "node", .help = "this gateway"},
     {.name = "paths", .help = "where things are"},
     {.name = "mqtt", .help = "the one broker; bridge others there"},
-    {.name = "coap", .help = "the CoAP server", .later = COAP},
-    {.name = "http", .help = "the HTTP server of functions", .later = HTTP},
+    {.name = "coap", .help = "the CoAP server"},
+    {.name = "http", .help = "the HTTP server of functions"},
     {.name = "api", .help = "REST, metrics, page", .later = API},
     {.name = "scale", .help = "invocations at once"},
     {.name = "memory", .help = "of all workers"},
@@ -66,9 +63,10 @@ static const struct mp_key keys[] = {
     {"paths", "overrides", MP_T_PATH, .def = "/etc/moonpool/overrides",
      .help = "NAME.conf: the administrator's word on a function",
      .example = "/srv/overrides", .later = OVERRIDES},
-    {"paths", "secrets", MP_T_PATH, .def = "/etc/moonpool/secrets",
-     .help = "file FUNCTION/NAME, mode 0600", .example = "/srv/secrets",
-     .later = SECRETS},
+    {"paths", "secrets", MP_T_PATH, .check = mp_check_some,
+     .def = "/etc/moonpool/secrets",
+     .help = "file FUNCTION/NAME, mode 0600; moonpool secret makes it",
+     .example = "/srv/secrets", CF(secrets)},
     {"paths", "trusted", MP_T_PATH, .def = "/etc/moonpool/trusted.d",
      .help = "keys whose packages are taken", .example = "/srv/trusted.d",
      .later = UPDATES},
@@ -117,10 +115,12 @@ static const struct mp_key keys[] = {
     {"mqtt", "reply_topics", MP_T_LIST, .check = mp_check_filter, .shown = "#",
      .help = "response topics that get replies", .example = "reply/#"},
 
-    {"coap", "listen", MP_T_LIST, .shown = "coap://127.0.0.1:5683",
+    {"coap", "listen", MP_T_LIST, .check = mp_check_coap_listen,
+     .shown = "coap://127.0.0.1:5683",
      .help = "opened when a function needs it",
      .example = "coaps://0.0.0.0:5684"},
-    {"coap", "psk_file", MP_T_SECRET, .help = "lines identity:hex",
+    {"coap", "psk_file", MP_T_SECRET, .check = mp_check_psk_lines,
+     .help = "lines identity:hex; a change takes a restart",
      .example = "file:/etc/moonpool/psk", CF(coap.psk_file)},
     {"coap", "ca", MP_T_PATH, .help = "certificates that are trusted",
      CF(coap.ca)},
@@ -136,8 +136,9 @@ static const struct mp_key keys[] = {
     {"coap", "idle", MP_T_DURATION, .min = 1000000, .def = "60s",
      .help = "a silent session ends after", .example = "5m", CF(coap.idle_us)},
 
-    {"http", "listen", MP_T_LIST, .shown = "127.0.0.1:7381",
-     .help = "functions only, never the API", .example = "0.0.0.0:8080"},
+    {"http", "listen", MP_T_LIST, .check = mp_check_http_listen,
+     .shown = "127.0.0.1:7381", .help = "functions only, never the API",
+     .example = "0.0.0.0:8080"},
     {"http", "cert", MP_T_PATH, .help = "our certificate", CF(http.cert)},
     {"http", "key", MP_T_PATH, .help = "and its key", CF(http.key)},
     {"http", "open", MP_T_SWITCH, .def = "no",

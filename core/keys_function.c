@@ -10,13 +10,8 @@
 #define FN(member) MP_AT(struct mp_function, member)
 #define TR(member) MP_AT(struct mp_trigger, member)
 
-#define COAP "coap triggers come"
-#define HTTP "http triggers come"
 #define BOARD "board triggers come"
-#define STREAM "stream lines come"
-#define ANSWERS "answers over coap and http come"
 #define REQUEST "mp.request comes"
-#define SECRETS "secrets of functions come"
 #define TRIALS "updates and their trials come"
 #define RECORDS "replay comes"
 
@@ -60,10 +55,13 @@ static const struct mp_key keys[] = {
     {"trigger", "mqtt", MP_T_LIST, .check = mp_check_pattern,
      .help = "topics as patterns; {name} takes one level",
      .example = "site/{device}/env"},
-    {"trigger", "coap", MP_T_TEXT, .help = "what is answered over CoAP",
-     .example = "PUT /rooms/{room}", .later = COAP},
-    {"trigger", "http", MP_T_TEXT, .help = "what is answered over HTTP",
-     .example = "POST /hooks/{source}", .later = HTTP},
+    {"trigger", "coap", MP_T_TEXT, .check = mp_check_coap,
+     .help = "what is answered over CoAP: METHOD[,METHOD] /path; without a "
+             "method POST and PUT",
+     .example = "PUT /rooms/{room}"},
+    {"trigger", "http", MP_T_TEXT, .check = mp_check_http,
+     .help = "what is answered over HTTP, written as coap",
+     .example = "POST /hooks/{source}"},
     {"trigger", "every", MP_T_DURATION, .min = 100000,
      .help = "runs again and again", .example = "30s", TR(every_us)},
     {"trigger", "cron", MP_T_TEXT, .help = "runs by the calendar",
@@ -86,20 +84,24 @@ static const struct mp_key keys[] = {
              "back and nobody else",
      .example = "own", TR(own_lane)},
     {"trigger", "observe", MP_T_SWITCH, .def = "no",
-     .help = "a CoAP GET that can be observed", .example = "yes",
-     .later = ANSWERS},
+     .help = "a CoAP GET that can be observed: mp.notify feeds it",
+     .example = "yes", TR(observe)},
     {"trigger", "async", MP_T_SWITCH, .def = "no",
-     .help = "answered at once with a place to ask again", .example = "yes",
-     .later = ANSWERS},
-    {"trigger", "auth", MP_T_TEXT, .def = "none",
-     .help = "none, token NAME, hmac NAME HEADER or dtls",
-     .example = "token HOOK", .later = ANSWERS},
+     .help = "coap, http: answered as soon as it is on disk, with a place to "
+             "ask again",
+     .example = "yes", TR(async)},
+    {"trigger", "auth", MP_T_TEXT, .check = mp_check_auth, .def = "none",
+     .help = "http: none, token NAME or hmac NAME HEADER, where NAME is a "
+             "granted secret; coap: none or dtls; none answers on loopback "
+             "only, unless [http] or [coap] open = yes",
+     .example = "token HOOK"},
     {"trigger", "format", MP_T_CHOICE,
      .words = "auto json cbor senml text bytes", .def = "auto",
-     .help = "what the payload is; auto: JSON if not said", .example = "text",
-     TR(format)},
+     .help = "what the payload is; auto: by its content type, else JSON",
+     .example = "text", TR(format)},
     {"trigger", "max_payload", MP_T_SIZE, .min = 1, .max = 1 << 20,
-     .def = "64K", .help = "larger events are dropped and counted",
+     .def = "64K",
+     .help = "larger events are dropped and counted, or answered 413, 4.13",
      .example = "256K", TR(max_payload)},
     {"trigger", "max_age", MP_T_DURATION, .def = "0", .shown = "0 (none)",
      .help = "an event older than this at its start is dropped",
@@ -107,16 +109,25 @@ static const struct mp_key keys[] = {
     {"trigger", "dedupe", MP_T_DURATION, .def = "0", .shown = "0 (off)",
      .help = "a sender's event id is kept that long; a repeat isn't run",
      .example = "1h", TR(dedupe_us)},
-    {"trigger", "filter", MP_T_LINE, .help = "runs only where this holds",
-     .example = "temp > 30 and hum < 80", .later = STREAM},
-    {"trigger", "deadband", MP_T_LINE, .help = "runs only when a field moved",
-     .example = "temp 0.2 per {device} every 5m", .later = STREAM},
-    {"trigger", "throttle", MP_T_LINE, .help = "at most so often",
-     .example = "1/m per {device}", .later = STREAM},
-    {"trigger", "coalesce", MP_T_LINE, .help = "the last event of a window",
-     .example = "latest per {device} within 200ms", .later = STREAM},
-    {"trigger", "batch", MP_T_LINE, .help = "many events in one run",
-     .example = "256 per {machine} within 2s", .later = STREAM},
+    {"trigger", "filter", MP_T_LINE,
+     .help = "runs only where this holds; moonpool help lines says how this "
+             "and the next four are written",
+     .example = "temp > 30 and hum < 80"},
+    {"trigger", "deadband", MP_T_LINE,
+     .help = "FIELD STEP[%], ... [per TEMPLATE] [every D]: runs only when a "
+             "field moved",
+     .example = "temp 0.2 per {device} every 5m"},
+    {"trigger", "throttle", MP_T_LINE,
+     .help = "RATE [per TEMPLATE]: at most so often, the others are skipped",
+     .example = "1/m per {device}"},
+    {"trigger", "coalesce", MP_T_LINE,
+     .help = "latest|settled [per TEMPLATE] within D: the last event of a "
+             "window, or when none followed for D",
+     .example = "latest per {device} within 200ms"},
+    {"trigger", "batch", MP_T_LINE,
+     .help = "N [per TEMPLATE] within D: many events in one run, as "
+             "event.events",
+     .example = "256 per {machine} within 2s"},
     {"trigger", "at_start", MP_T_SWITCH, .def = "no",
      .help = "every: run at start too", .example = "yes", TR(at_start)},
     {"trigger", "jitter", MP_T_DURATION, .def = "0",
@@ -137,8 +148,9 @@ static const struct mp_key keys[] = {
     {"grant", "send", MP_T_LIST, .check = mp_check_name, .shown = "none",
      .help = "functions it may send to; itself it always may",
      .example = "archive"},
-    {"grant", "secret", MP_T_LIST, .shown = "none",
-     .help = "secrets it may read", .example = "HOOK_KEY", .later = SECRETS},
+    {"grant", "secret", MP_T_LIST, .check = mp_check_env_name, .shown = "none",
+     .help = "secrets it may read; it doesn't load where one is missing",
+     .example = "HOOK_KEY"},
 
     {"state", "key", MP_T_TEXT, .check = mp_check_template,
      .shown = "the whole function",
@@ -189,8 +201,10 @@ static const struct mp_key keys[] = {
      .help = "deaths of a worker with the event alone in it, before its "
              "outcome is 'killed'",
      .example = "1", FN(kills)},
-    {"limits", "tracked", MP_T_NUMBER, .min = 1, .def = "10000",
-     .help = "memories of a stream line", .example = "1000", .later = STREAM},
+    {"limits", "tracked", MP_T_NUMBER, .min = 1, .max = 1000000, .def = "10000",
+     .help = "memories of a stream line; the one seen least recently is "
+             "forgotten",
+     .example = "1000", FN(tracked)},
 
     {"scale", "min", MP_T_NUMBER, .min = 0, .max = 1, .def = "0",
      .help = "1: its image is never given up", .example = "1", FN(scale_min)},

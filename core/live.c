@@ -186,6 +186,7 @@ static void put_triggers(struct mp_buf *b, const struct mp_slot *slot)
 
         snprintf(f, sizeof f, "%s\",t=\"%s", slot->name, t->name);
         put_counter(b, "events_total", f, NULL, NULL, t->events);
+        put_counter(b, "events_run_total", f, NULL, NULL, t->run);
         for (unsigned s = 0; s < MP_SKIPS; s++)
             put_counter(b, "events_skipped_total", f, "reason", mp_skip_name(s),
                         t->skipped[s]);
@@ -215,6 +216,7 @@ static void put_durable(struct mp_buf *b, const struct mp_host *h,
     put_counter(b, "state_bytes", slot->name, NULL, NULL, slot->state->bytes);
     put_counter(b, "state_quota_bytes", slot->name, NULL, NULL,
                 slot->state->bytes ? slot->state->quota : 0);
+    put_counter(b, "window_events", slot->name, NULL, NULL, slot->n_windowed);
     put_counter(b, "queue_kept_events", slot->name, NULL, NULL, q->rows);
     put_counter(b, "queue_kept_bytes", slot->name, NULL, NULL, q->bytes);
     if (q->oldest_us)
@@ -240,12 +242,15 @@ static void put_store(struct mp_buf *b, const struct mp_host *h)
         (long long)(oldest_us ? (mp_host_now(h) - oldest_us) / MP_SECOND : 0),
         (unsigned long long)mp_metrics.flash,
         (unsigned long long)h->commit.used, h->loaded, mp_metrics.clock_ok);
-    for (unsigned i = 0; i < MP_OUTBOX_DROPS; i++)
-        if (h->outbox.dropped[i])
+    for (unsigned i = 0; i < MP_OUTBOX_DROPS; i++) {
+        uint64_t n = h->outbox.dropped[i] +
+                     (i == MP_OUTBOX_EXPIRED ? mp_metrics.outputs_expired : 0);
+
+        if (n)
             mp_buf_printf(b,
                           "moonpool_outbox_dropped_total{reason=\"%s\"} %llu\n",
-                          mp_outbox_drop_name(i),
-                          (unsigned long long)h->outbox.dropped[i]);
+                          mp_outbox_drop_name(i), (unsigned long long)n);
+    }
     put_hist(b, "commit_seconds", "", "", &mp_metrics.commit);
 }
 
@@ -260,6 +265,9 @@ static void put_function(struct mp_buf *b, const struct mp_slot *slot)
     for (unsigned i = 0; i < MP_OUT_KINDS; i++)
         put_counter(b, "invocations_total", f, "outcome", mp_kind_name(i),
                     m->invocations[i]);
+    for (unsigned i = 0; i < MP_REFUSEDS; i++)
+        put_counter(b, "refused_total", slot->name, "reason",
+                    mp_refused_name((enum mp_refused)i), m->refused[i]);
     for (unsigned i = 0; i < MP_PARKEDS; i++)
         put_counter(b, "parked_total", slot->name, "reason", mp_parked_name(i),
                     m->parked[i]);
@@ -268,6 +276,8 @@ static void put_function(struct mp_buf *b, const struct mp_slot *slot)
                     mp_dead_name(i), m->dead[i]);
     put_counter(b, "retries_total", slot->name, NULL, NULL, m->retries);
     put_counter(b, "outputs_total", slot->name, "kind", "publish", m->outputs);
+    put_counter(b, "outputs_total", slot->name, "kind", "reply", m->replies);
+    put_counter(b, "outputs_total", slot->name, "kind", "notify", m->notices);
     put_counter(b, "output_bytes_total", slot->name, NULL, NULL,
                 m->output_bytes);
     put_counter(b, "last_ok_timestamp_seconds", slot->name, NULL, NULL,
@@ -284,6 +294,26 @@ static void put_function(struct mp_buf *b, const struct mp_slot *slot)
     put_hist(b, "run_seconds", slot->name, "", &m->run);
 }
 
+/* What was answered, by code. */
+static void put_answers(struct mp_buf *b, const struct mp_host *h)
+{
+    for (unsigned i = 0; i < h->n_doors; i++) {
+        const struct mp_transport *t = h->doors[i].ops;
+        char code[24];
+
+        for (unsigned n = 0; t && n < t->n_answers; n++) {
+            if (!t->answers[n])
+                continue;
+            if (h->doors[i].kind == MP_TRIGGER_COAP)
+                snprintf(code, sizeof code, "%u.%02u", n >> 5, n & 31);
+            else
+                snprintf(code, sizeof code, "%u", n);
+            mp_buf_printf(b, "moonpool_%s_requests_total{code=\"%s\"} %llu\n",
+                          t->name, code, (unsigned long long)t->answers[n]);
+        }
+    }
+}
+
 void mp_live_metrics(const struct mp_host *h, struct mp_buf *b)
 {
     uint64_t bytes;
@@ -296,6 +326,7 @@ void mp_live_metrics(const struct mp_host *h, struct mp_buf *b)
         put_durable(b, h, slot);
     }
     put_store(b, h);
+    put_answers(b, h);
     for (unsigned i = 0; i < MP_EXITS; i++)
         if (mp_metrics.worker_exits[i])
             mp_buf_printf(b,

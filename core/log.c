@@ -144,8 +144,8 @@ static void put_text(struct mp_buf *b, enum mp_level level, const char *subject,
         struct mp_slice one = mp_slice(message.ptr + i, 1);
         size_t len = character(one.ptr, message.len - i);
 
-        if (*one.ptr == '"' || *one.ptr == '\\') {
-            mp_buf_put(b, one.ptr, 1);
+        if (*one.ptr == '"' || *one.ptr == '\\' || *one.ptr == '\t') {
+            mp_buf_put(b, *one.ptr == '\t' ? " " : one.ptr, 1);
             continue;
         }
         mp_put_escaped(b, mp_slice(one.ptr, len ? len : 1), 8);

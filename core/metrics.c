@@ -74,7 +74,8 @@ const char *mp_drop_name(enum mp_drop drop)
 
 const char *mp_skip_name(enum mp_skip skip)
 {
-    static const char *const names[MP_SKIPS] = {"retained", "duplicate"};
+    static const char *const names[MP_SKIPS] = {
+        "retained", "duplicate", "filter", "deadband", "throttle", "coalesce"};
 
     return names[skip];
 }
@@ -82,9 +83,17 @@ const char *mp_skip_name(enum mp_skip skip)
 const char *mp_parked_name(enum mp_parked parked)
 {
     static const char *const names[MP_PARKEDS] = {
-        "slow", "retry", "quarantined", "full", "output"};
+        "slow", "retry", "quarantined", "full", "output", "async", "window"};
 
     return names[parked];
+}
+
+const char *mp_refused_name(enum mp_refused refused)
+{
+    static const char *const names[MP_REFUSEDS] = {"queue_full", "quarantined",
+                                                   "over_budget", "disabled"};
+
+    return names[refused];
 }
 
 const char *mp_dead_name(enum mp_dead dead)

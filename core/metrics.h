@@ -41,7 +41,15 @@ enum mp_drop {
 };
 const char *mp_drop_name(enum mp_drop drop);
 
-enum mp_skip { MP_SKIP_RETAINED, MP_SKIP_DUPLICATE, MP_SKIPS };
+enum mp_skip {
+    MP_SKIP_RETAINED,
+    MP_SKIP_DUPLICATE,
+    MP_SKIP_FILTER, /* the stream lines */
+    MP_SKIP_DEADBAND,
+    MP_SKIP_THROTTLE,
+    MP_SKIP_COALESCE,
+    MP_SKIPS
+};
 const char *mp_skip_name(enum mp_skip skip);
 
 enum mp_parked {
@@ -50,9 +58,21 @@ enum mp_parked {
     MP_PARKED_QUARANTINED, /* the breaker is open */
     MP_PARKED_FULL,        /* its queue in memory is full */
     MP_PARKED_OUTPUT,      /* done, outputs not confirmed within hold */
+    MP_PARKED_ASYNC,       /* a request whose client does not wait */
+    MP_PARKED_WINDOW,      /* not through its windows within hold */
     MP_PARKEDS
 };
 const char *mp_parked_name(enum mp_parked parked);
+
+/* Requests that were not run, and were told so. */
+enum mp_refused {
+    MP_REFUSED_QUEUE_FULL,
+    MP_REFUSED_QUARANTINED,
+    MP_REFUSED_OVER_BUDGET, /* the store has no room */
+    MP_REFUSED_DISABLED,    /* switched off, broken, or the host stops */
+    MP_REFUSEDS
+};
+const char *mp_refused_name(enum mp_refused refused);
 
 enum mp_dead {
     MP_DEAD_ERROR, /* as the outcome: error, rejected, timeout, ... */
@@ -73,6 +93,7 @@ const char *mp_dead_name(enum mp_dead dead);
 struct mp_trigger_metrics {
     char name[MP_TRIGGER_MAX + 1];
     uint64_t events;
+    uint64_t run; /* of them: done, or dead of their outcome */
     uint64_t skipped[MP_SKIPS], dropped[MP_DROPS];
     int64_t last_event_us; /* wall */
 };
@@ -81,8 +102,9 @@ struct mp_fn_metrics {
     struct mp_trigger_metrics *triggers; /* by name, survive reloads */
     unsigned n_triggers;
     uint64_t invocations[MP_OUT_KINDS];
-    uint64_t parked[MP_PARKEDS], dead[MP_DEADS];
-    uint64_t retries, outputs, output_bytes;
+    uint64_t parked[MP_PARKEDS], dead[MP_DEADS], refused[MP_REFUSEDS];
+    uint64_t retries, outputs, replies, output_bytes;
+    uint64_t notices;      /* told to observers */
     uint64_t sends, flash; /* flash: bytes written for it */
     int64_t last_ok_us;    /* wall */
     struct mp_hist queue_wait, start_warm, start_cold, run;
@@ -106,6 +128,7 @@ struct mp_metrics {
     uint64_t events, outputs; /* of all functions, for the live line */
     uint64_t unmatched;       /* inputs that no trigger wanted */
     uint64_t too_large;       /* inputs past [mqtt] max_payload */
+    uint64_t outputs_expired; /* with the transport, before they left */
     uint64_t worker_exits[MP_EXITS];
     uint64_t mqtt_reconnects;
     int64_t mqtt_held_us;

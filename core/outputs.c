@@ -9,6 +9,10 @@
 #include "core/base/json.h"
 #include "core/base/topic.h"
 #include "core/base/utf8.h"
+#include "core/stream.h"
+
+_Static_assert((int)MP_STREAM_BATCH_MAX <= (int)MP_BATCH_MAX,
+               "a batch and its verdicts fit into frames");
 
 /* A table must be JSON: it is shown to people as it is. */
 static bool is_json(struct mp_slice text)
@@ -58,6 +62,55 @@ static bool properties_fit(const struct mp_effect *e)
     return bytes <= MP_PROPERTIES_MAX;
 }
 
+uint32_t mp_outputs_observes(const struct mp_function *fn,
+                             struct mp_slice list[MP_TRIGGERS_MAX],
+                             struct mp_buf *text)
+{
+    size_t ends[MP_TRIGGERS_MAX], from = 0;
+    uint32_t n = 0;
+
+    mp_buf_init(text, (size_t)MP_TRIGGERS_MAX * MP_TOPIC_MAX);
+    for (unsigned i = 0; i < fn->n_triggers; i++) {
+        const struct mp_trigger *t = &fn->triggers[i];
+
+        for (unsigned k = 0; t->observe && k < t->n_patterns; k++) {
+            if (n == MP_TRIGGERS_MAX)
+                break;
+            mp_pattern_filter(&t->patterns[k], text);
+            ends[n++] = text->len;
+        }
+    }
+    for (uint32_t i = 0; i < n; i++) { /* text moves while it grows */
+        list[i] = mp_slice(text->ptr + from, ends[i] - from);
+        from = ends[i];
+    }
+    return n;
+}
+
+static bool is_path(struct mp_slice path)
+{
+    for (size_t i = 0; i < path.len; i++)
+        if ((unsigned char)path.ptr[i] < ' ' || path.ptr[i] == 0x7f)
+            return false;
+    return path.len > 0 && path.len <= MP_TOPIC_MAX && path.ptr[0] == '/' &&
+           mp_utf8_valid(path);
+}
+
+/* By the filters that the worker has, and so the same answer. */
+static bool is_observed(const struct mp_function *fn, struct mp_slice path)
+{
+    struct mp_slice list[MP_TRIGGERS_MAX];
+    bool found = false;
+    struct mp_buf text;
+    uint32_t n;
+
+    n = mp_outputs_observes(fn, list, &text);
+    for (uint32_t i = 0; i < n && !found; i++)
+        found = mp_filter_match(list[i], path);
+    mp_buf_fini(&text);
+    return found;
+}
+
 static bool is_allowed(const struct mp_function *fn, struct mp_slice prefix,
                        const struct mp_effect *e)
 {
@@ -71,9 +124,20 @@ static bool is_allowed(const struct mp_function *fn, struct mp_slice prefix,
         return mp_function_may_send(fn, e->name) && is_key(e);
     case MP_EFFECT_ALARM:
         return may_set_alarm(e);
+    case MP_EFFECT_NOTIFY:
+        return is_path(e->topic) && is_observed(fn, e->topic);
     default:
         return may_change_state(fn, e);
     }
+}
+
+/* Of mp.reply. */
+static bool headers_fit(const struct mp_outcome *out)
+{
+    struct mp_pair headers[MP_PAIRS_MAX];
+
+    return out->headers.len <= MP_HEADERS_BYTES &&
+           mp_read_headers(out, headers) == 0;
 }
 
 int mp_outputs_check(const struct mp_function *fn, struct mp_slice prefix,
@@ -99,9 +163,25 @@ int mp_outputs_check(const struct mp_function *fn, struct mp_slice prefix,
     }
     return r.at == r.end && outputs <= fn->outputs &&
                    bytes <= fn->output_bytes &&
-                   out->result.len <= fn->output_bytes
+                   out->result.len <= fn->output_bytes && headers_fit(out)
                ? 0
                : MP_EPARSE;
+}
+
+int mp_verdicts_check(const struct mp_outcome *out, uint32_t n_events)
+{
+    struct mp_reader r = mp_reader(out->verdicts);
+    struct mp_verdict v;
+    uint32_t next = 0;
+
+    if (out->n_verdicts > (out->kind == MP_OUT_OK ? n_events : 0))
+        return MP_EPARSE;
+    for (uint32_t i = 0; i < out->n_verdicts; i++) {
+        if (mp_read_verdict(&r, &v) || v.event < next || v.event >= n_events)
+            return MP_EPARSE;
+        next = v.event + 1;
+    }
+    return r.at == r.end ? 0 : MP_EPARSE;
 }
 
 static void copy(struct mp_slice *to, struct mp_slice from, char **at)
@@ -115,49 +195,75 @@ static void copy(struct mp_slice *to, struct mp_slice from, char **at)
 size_t mp_output_id(const struct mp_invocation *inv, unsigned n, char *id,
                     size_t size)
 {
-    return (size_t)snprintf(id, size, "%.*s/%s/%u", MP_FMT(inv->input->id),
+    char own[MP_EVENT_ID_MAX];
+    struct mp_slice event = mp_invocation_run_id(inv, own);
+
+    return (size_t)snprintf(id, size, "%.*s/%s/%u", MP_FMT(event),
                             inv->slot->name, n);
+}
+
+static void copy_optional(struct mp_slice *to, struct mp_slice from, char **at)
+{
+    if (from.ptr)
+        copy(to, from, at);
+}
+
+size_t mp_output_bytes(const struct mp_output *o)
+{
+    size_t bytes = o->topic.len + o->data.len + o->id.len + o->traceparent.len +
+                   o->correlation.len + o->content_type.len;
+
+    for (uint32_t i = 0; i < o->n_properties; i++)
+        bytes += o->properties[i].name.len + o->properties[i].value.len;
+    return bytes;
+}
+
+struct mp_output *mp_output_copy(const struct mp_output *from)
+{
+    size_t pairs = from->n_properties * sizeof(struct mp_pair);
+    struct mp_output *o = mp_alloc(sizeof *o + pairs + mp_output_bytes(from));
+    struct mp_pair *properties = (struct mp_pair *)(o + 1);
+    char *at = (char *)(o + 1) + pairs;
+
+    *o = *from;
+    mp_list_init(&o->link);
+    mp_list_init(&o->mine);
+    copy(&o->topic, from->topic, &at);
+    copy(&o->data, from->data, &at);
+    copy_optional(&o->id, from->id, &at);
+    copy_optional(&o->traceparent, from->traceparent, &at);
+    copy_optional(&o->correlation, from->correlation, &at);
+    copy_optional(&o->content_type, from->content_type, &at);
+    for (uint32_t i = 0; i < from->n_properties; i++) {
+        copy(&properties[i].name, from->properties[i].name, &at);
+        copy(&properties[i].value, from->properties[i].value, &at);
+    }
+    o->properties = properties;
+    return o;
 }
 
 struct mp_output *mp_output_new(const struct mp_effect *effect,
                                 struct mp_slice id, struct mp_slice trace)
 {
-    size_t pairs = effect->n_properties * sizeof(struct mp_pair);
-    size_t bytes = effect->topic.len + effect->data.len + id.len + trace.len;
-    struct mp_output *o;
-    struct mp_pair *properties;
-    char *at;
-
-    for (uint32_t i = 0; i < effect->n_properties; i++)
-        bytes +=
-            effect->properties[i].name.len + effect->properties[i].value.len;
-    o = mp_alloc(sizeof *o + pairs + bytes);
-    properties = (struct mp_pair *)(o + 1);
-    at = (char *)(o + 1) + pairs;
-    *o = (struct mp_output){
+    const struct mp_output from = {
+        .topic = effect->topic,
+        .data = effect->data,
+        .id = id,
+        .traceparent = trace,
+        .content_type = mp_format_type(effect->format),
         .qos = effect->qos,
         .retain = effect->retain,
         .has_expiry = effect->has_expiry,
         .expiry_s = effect->expiry_s,
-        .properties = properties,
+        .properties = effect->properties,
         .n_properties = effect->n_properties,
     };
-    mp_list_init(&o->link);
-    mp_list_init(&o->mine);
-    copy(&o->topic, effect->topic, &at);
-    copy(&o->data, effect->data, &at);
-    copy(&o->id, id, &at);
-    if (trace.ptr)
-        copy(&o->traceparent, trace, &at);
-    o->content_type = mp_format_type(effect->format);
-    for (uint32_t i = 0; i < effect->n_properties; i++) {
-        copy(&properties[i].name, effect->properties[i].name, &at);
-        copy(&properties[i].value, effect->properties[i].value, &at);
-    }
-    return o;
+
+    return mp_output_copy(&from);
 }
 
 void mp_outputs_make(struct mp_invocation *inv, const struct mp_outcome *out,
+                     struct mp_output *last,
                      void (*put)(void *arg, struct mp_invocation *inv,
                                  struct mp_output *output),
                      void *arg)
@@ -188,6 +294,11 @@ void mp_outputs_make(struct mp_invocation *inv, const struct mp_outcome *out,
         m->outputs++;
         m->output_bytes += effect.data.len;
         mp_metrics.outputs++;
+    }
+    if (last) {
+        last->owner = inv;
+        mp_list_append(&made, &last->link);
+        mp_list_append(&inv->outputs, &last->mine);
     }
     while (!mp_list_empty(&made)) {
         struct mp_link *first = made.next;

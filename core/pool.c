@@ -163,12 +163,15 @@ static void send_run(struct mp_process *p, struct mp_invocation *inv)
         .fn = inv->version->id,
         .clock_ok = mp_metrics.clock_ok,
     };
+    char id[MP_EVENT_ID_MAX];
+    struct mp_event *events = mp_invocation_run_event(inv, &run.event, id);
 
-    mp_invocation_event(inv, &run.event);
     if (inv->actor)
         run.state = mp_state_travel(p->pool->states, inv->actor);
     inv->run = run.id;
     mp_wire_run(&p->out, &run);
+    if (events)
+        free(events);
 }
 
 static void hand_over(struct mp_process *p, struct mp_invocation *inv,

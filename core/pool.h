@@ -65,6 +65,7 @@ struct mp_pool {
     unsigned per_group; /* processes of the shared group */
     unsigned scale_max; /* invocations of functions that wait, at once */
     const char *node, *prefix;
+    const char *timezone;     /* of the node; NULL: the system's */
     struct mp_states *states; /* whose values travel with a run */
     uint64_t next_id;         /* of runs and loads; only grows */
     uint32_t next_version;

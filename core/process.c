@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "core/base/clock.h"
+#include "core/secrets.h"
 
 enum { READ_SIZE = 256 << 10, OUT_MAX = 64 << 20 };
 
@@ -29,17 +30,42 @@ static struct mp_invocation *find(struct mp_link *list, uint64_t run)
     return NULL;
 }
 
+/* What a function says of its failure goes to logs, dead letters and people:
+ * secrets don't.  (The event in a dead letter stays as it came: a replay runs
+ * these very bytes.) */
+struct hiding {
+    struct mp_buf error, traceback;
+};
+
+static void hide(struct hiding *h, struct mp_slice *error,
+                 struct mp_slice *traceback)
+{
+    mp_buf_init(&h->error, error->len);
+    mp_buf_init(&h->traceback, traceback->len);
+    *error = mp_secrets_hide(*error, &h->error);
+    *traceback = mp_secrets_hide(*traceback, &h->traceback);
+}
+
+static void hiding_fini(struct hiding *h)
+{
+    mp_buf_fini(&h->error);
+    mp_buf_fini(&h->traceback);
+}
+
 static int on_done(struct mp_process *p, struct mp_slice body)
 {
     struct mp_outcome out;
     struct mp_invocation *inv;
+    struct hiding hiding;
 
     if (mp_read_done(body, &out))
         return MP_EPARSE;
     inv = find(&p->inflight, out.run);
     if (!inv) /* taken back in the moment it was started: fine */
         return out.run <= p->recalled ? 0 : MP_EPARSE;
+    hide(&hiding, &out.error, &out.traceback);
     mp_pool_on_done(p, inv, &out);
+    hiding_fini(&hiding);
     return 0;
 }
 
@@ -65,6 +91,7 @@ static int on_loaded(struct mp_process *p, struct mp_slice body)
 {
     struct mp_slice names[MP_TRIGGERS_MAX];
     struct mp_loaded loaded;
+    struct hiding hiding;
 
     if (mp_read_loaded(body, &loaded, names))
         return MP_EPARSE;
@@ -72,7 +99,9 @@ static int on_loaded(struct mp_process *p, struct mp_slice body)
         struct mp_loading *loading = mp_of(at, struct mp_loading, link);
 
         if (loading->id == loaded.id) {
+            hide(&hiding, &loaded.error, &loaded.traceback);
             mp_pool_on_loaded(p, loading, &loaded);
+            hiding_fini(&hiding);
             return 0;
         }
     }
@@ -141,12 +170,28 @@ static bool fill(struct mp_process *p)
     return got < 0 && (errno == EAGAIN || errno == EINTR);
 }
 
+/* All that is left: it died before it had read what it was told, and libuv
+ * watches such a socket no more. */
+static void read_to_the_end(struct mp_process *p)
+{
+    size_t had;
+    bool more;
+
+    do {
+        had = p->in.len;
+        more = fill(p) && p->in.len > had;
+        on_bytes(p);
+    } while (more && !p->bad);
+}
+
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct mp_process *p = poll->data;
-    bool alive = true;
+    bool alive = status >= 0;
 
-    if (status < 0 || events & UV_READABLE) {
+    if (!alive) {
+        read_to_the_end(p);
+    } else if (events & UV_READABLE) {
         alive = fill(p);
         on_bytes(p);
     }

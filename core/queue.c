@@ -205,7 +205,7 @@ static struct mp_row row_of(const struct mp_queue *q,
     struct mp_row row = {
         .id = inv->row,
         .okey = mp_invocation_okey(inv),
-        .has_okey = mp_invocation_rules(inv)->order != MP_ORDER_NONE,
+        .has_okey = mp_invocation_is_ordered(inv),
         .due_us = inv->due_us,
         .received_us = mp_timeline_at(q->timeline, inv->input->received_us),
         .attempt = inv->attempt,

@@ -1,5 +1,5 @@
 /*
- * results.c - a hash table by id, and two lists by age.
+ * results.c - a hash table by name, and two lists by age.
  *
  * What runs and what is there age apart: a retried event may run longer than
  * answers are kept.  When there is no room, the oldest answer goes, and where
@@ -16,37 +16,81 @@ struct mp_result {
     struct mp_link link;    /* of running or there */
     struct mp_result *next; /* of the bucket */
     uint64_t hash;
-    char *id;
-    size_t id_len, bytes;
+    char *name;
+    size_t name_len, bytes;
     int64_t since_us;
     bool is;
     struct mp_answer answer; /* its bytes are in block */
     char *block;
 };
 
+static void new_key(struct mp_hash_key *key)
+{
+    if (getrandom(key, sizeof *key, 0) != sizeof *key)
+        mp_bug(__FILE__, __LINE__, "getrandom gives nothing");
+}
+
 void mp_results_init(struct mp_results *r, int64_t ttl_us)
 {
     *r = (struct mp_results){.ttl_us = ttl_us};
-    /* Senders choose ids: nobody shall find those that collide. */
-    if (getrandom(&r->key, sizeof r->key, 0) < 0)
-        mp_bug(__FILE__, __LINE__, "getrandom gives nothing");
+    /* Clients ask for what they like: nobody shall find names that collide. */
+    new_key(&r->key);
+    new_key(&r->name_key);
     mp_list_init(&r->running);
     mp_list_init(&r->there);
 }
 
-static uint64_t hash_of(const struct mp_results *r, struct mp_slice id)
+/* ---- names ---- */
+
+static char *put_hex(char *to, uint64_t word)
 {
-    return mp_hash64(&r->key, id);
+    static const char digits[] = "0123456789abcdef";
+
+    for (int shift = 60; shift >= 0; shift -= 4)
+        *to++ = digits[word >> shift & 15];
+    return to;
 }
 
-static struct mp_result *find(const struct mp_results *r, struct mp_slice id)
+struct mp_slice mp_results_name(const struct mp_results *r,
+                                enum mp_event_type type, struct mp_slice method,
+                                struct mp_slice path, struct mp_slice id,
+                                char name[MP_RESULT_NAME + 1])
 {
-    uint64_t hash = hash_of(r, id);
+    struct mp_hasher hasher;
+    struct mp_hash hash;
+
+    mp_hasher_init(&hasher, &r->name_key);
+    mp_hasher_add_u64(&hasher, type);
+    mp_hasher_add(&hasher, method);
+    mp_hasher_add(&hasher, path);
+    mp_hasher_add(&hasher, id);
+    hash = mp_hasher_end(&hasher);
+    *put_hex(put_hex(name, hash.hi), hash.lo) = '\0';
+    return mp_slice(name, MP_RESULT_NAME);
+}
+
+struct mp_slice mp_results_name_of(const struct mp_results *r,
+                                   const struct mp_input *in,
+                                   char name[MP_RESULT_NAME + 1])
+{
+    return mp_results_name(r, in->type, in->method, in->topic, in->id, name);
+}
+
+/* ---- the table ---- */
+
+static uint64_t hash_of(const struct mp_results *r, struct mp_slice name)
+{
+    return mp_hash64(&r->key, name);
+}
+
+static struct mp_result *find(const struct mp_results *r, struct mp_slice name)
+{
+    uint64_t hash = hash_of(r, name);
     struct mp_result *at =
         r->n_buckets ? r->buckets[hash & (r->n_buckets - 1)] : NULL;
 
-    while (at &&
-           (at->hash != hash || !mp_slice_eq(mp_slice(at->id, at->id_len), id)))
+    while (at && (at->hash != hash ||
+                  !mp_slice_eq(mp_slice(at->name, at->name_len), name)))
         at = at->next;
     return at;
 }
@@ -86,7 +130,7 @@ static void forget(struct mp_results *r, struct mp_result *x)
     r->n--;
     r->bytes -= x->bytes;
     free(x->block);
-    free(x->id);
+    free(x->name);
     free(x);
 }
 
@@ -122,18 +166,19 @@ static void make_room(struct mp_results *r, struct mp_link *list, uint32_t n,
         forget(r, x);
 }
 
-bool mp_results_begin(struct mp_results *r, struct mp_slice id, int64_t now_us)
+bool mp_results_begin(struct mp_results *r, struct mp_slice name,
+                      int64_t now_us)
 {
     struct mp_result *x;
 
     mp_results_turn(r, now_us);
-    if (find(r, id))
+    if (find(r, name))
         return false;
     x = mp_zalloc(sizeof *x);
-    x->id = mp_strndup(id.ptr, id.len);
-    x->id_len = id.len;
-    x->bytes = sizeof *x + id.len;
-    x->hash = hash_of(r, id);
+    x->name = mp_strndup(name.ptr, name.len);
+    x->name_len = name.len;
+    x->bytes = sizeof *x + name.len;
+    x->hash = hash_of(r, name);
     x->since_us = now_us;
     make_room(r, &r->there, 1, x->bytes);
     make_room(r, &r->running, 1, x->bytes);
@@ -146,9 +191,9 @@ bool mp_results_begin(struct mp_results *r, struct mp_slice id, int64_t now_us)
     return true;
 }
 
-void mp_results_drop(struct mp_results *r, struct mp_slice id)
+void mp_results_drop(struct mp_results *r, struct mp_slice name)
 {
-    struct mp_result *x = find(r, id);
+    struct mp_result *x = find(r, name);
 
     if (x && !x->is)
         forget(r, x);
@@ -195,17 +240,17 @@ static void keep_answer(struct mp_result *x, const struct mp_answer *a)
     move(&x->answer.detail, &at);
 }
 
-/* A repeated id may bring a second outcome; the last one counts. */
-void mp_results_put(struct mp_results *r, struct mp_slice id,
+/* A repeated event may bring a second outcome; the last one counts. */
+void mp_results_put(struct mp_results *r, struct mp_slice name,
                     const struct mp_answer *a, int64_t now_us)
 {
-    struct mp_result *x = find(r, id);
+    struct mp_result *x = find(r, name);
     size_t bytes = bytes_of(a);
 
     if (!x)
         return;
     r->bytes -= x->bytes;
-    x->bytes = sizeof *x + x->id_len;
+    x->bytes = sizeof *x + x->name_len;
     r->bytes += x->bytes;
     free(x->block);
     x->block = NULL;
@@ -223,13 +268,13 @@ void mp_results_put(struct mp_results *r, struct mp_slice id,
     keep_answer(x, a);
 }
 
-enum mp_result_is mp_results_get(struct mp_results *r, struct mp_slice id,
+enum mp_result_is mp_results_get(struct mp_results *r, struct mp_slice name,
                                  struct mp_answer *a, int64_t now_us)
 {
     struct mp_result *x;
 
     mp_results_turn(r, now_us);
-    x = find(r, id);
+    x = find(r, name);
     if (!x)
         return MP_RESULT_UNKNOWN;
     if (!x->is)

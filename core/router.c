@@ -14,6 +14,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/hash.h"
+#include "core/endpoint.h"
 #include "core/log.h"
 #include "core/pool.h"
 
@@ -175,6 +176,74 @@ static void add_timer(struct mp_router *r, struct mp_version *v,
     add_entry(r, v, t)->route = timing->id;
 }
 
+/* Who answers it already; NULL: nobody. */
+static const struct mp_router_entry *clash_of(const struct mp_router *r,
+                                              const struct mp_endpoints *all,
+                                              const struct mp_endpoint *e)
+{
+    for (unsigned i = 0; i < all->n; i++) {
+        if (!mp_endpoint_clashes(&all->list[i], e))
+            continue;
+        for (unsigned k = 0; k < r->n_entries; k++)
+            if (r->entries[k].pattern == all->list[i].pattern)
+                return &r->entries[k];
+    }
+    return NULL;
+}
+
+static struct mp_slice secret_of(const struct mp_version *v,
+                                 const struct mp_trigger *t)
+{
+    for (unsigned i = 0; t->secret && i < v->n_secrets; i++)
+        if (mp_slice_is(v->secrets[i].name, t->secret))
+            return v->secrets[i].value;
+    return mp_slice(NULL, 0);
+}
+
+static bool endpoint_id_is_taken(const struct mp_endpoints *all, uint32_t id)
+{
+    for (unsigned i = 0; i < all->n; i++)
+        if (all->list[i].id == id)
+            return true;
+    return false;
+}
+
+static void add_endpoint(struct mp_router *r, struct mp_version *v,
+                         const struct mp_trigger *t)
+{
+    struct mp_endpoints *all = t->kind == MP_TRIGGER_COAP ? &r->coap : &r->http;
+    struct mp_endpoint e = {
+        .kind = t->kind,
+        .id = number_of(v->fn->name, t->name, (uint32_t)t->kind),
+        .methods = t->methods,
+        .pattern = &t->patterns[0],
+        .observe = t->observe,
+        .async = t->async,
+        .max_payload = t->max_payload,
+        .auth = t->auth,
+        .secret = secret_of(v, t),
+        .header = t->header,
+    };
+    const struct mp_router_entry *other = clash_of(r, all, &e);
+    struct mp_router_entry *entry;
+
+    if (other) {
+        mp_log(MP_ERROR, v->fn->name,
+               MP_FIELDS(MP_TEXT("trigger", mp_slice_str(t->name))),
+               "%s is answered by %s/%s already; this trigger is not served",
+               t->patterns[0].text, other->version->fn->name,
+               other->trigger->name);
+        return;
+    }
+    while (endpoint_id_is_taken(all, e.id))
+        e.id = e.id % UINT32_C(268435455) + 1;
+    all->list = mp_realloc(all->list, (all->n + 1) * sizeof *all->list);
+    all->list[all->n++] = e;
+    entry = add_entry(r, v, t);
+    entry->pattern = &t->patterns[0];
+    entry->route = e.id;
+}
+
 void mp_router_build(struct mp_router *r, struct mp_link *slots,
                      const struct mp_config *config)
 {
@@ -191,8 +260,12 @@ void mp_router_build(struct mp_router *r, struct mp_link *slots,
                 add_trigger(r, slot->live, t);
             else if (t->kind == MP_TRIGGER_EVERY || t->kind == MP_TRIGGER_CRON)
                 add_timer(r, slot->live, t, config);
+            else if (t->kind == MP_TRIGGER_COAP || t->kind == MP_TRIGGER_HTTP)
+                add_endpoint(r, slot->live, t);
         }
     }
+    mp_endpoints_sort(r->coap.list, r->coap.n);
+    mp_endpoints_sort(r->http.list, r->http.n);
 }
 
 void mp_router_fini(struct mp_router *r, struct mp_pool *pool)
@@ -207,6 +280,8 @@ void mp_router_fini(struct mp_router *r, struct mp_pool *pool)
     for (unsigned i = 0; i < r->n_timings; i++)
         mp_zone_close(r->zones[i]);
     free(r->timings);
+    free(r->coap.list);
+    free(r->http.list);
     free(r->zones);
     free(r->entries);
     free(r->routes);
@@ -220,7 +295,8 @@ static bool is_known(const struct mp_router *r, const struct mp_input *in)
     uint32_t n_params;
 
     for (unsigned i = 0; i < r->n_entries; i++)
-        if (r->entries[i].pattern && r->entries[i].lane == in->lane &&
+        if (r->entries[i].trigger->kind == MP_TRIGGER_MQTT &&
+            r->entries[i].lane == in->lane &&
             mp_pattern_match(r->entries[i].pattern, in->topic, params,
                              &n_params))
             return true;
@@ -250,17 +326,43 @@ static void say_unmatched(const struct mp_input *in)
     told.n = 0;
 }
 
+/* A request is for the trigger that was looked up for it. */
+static unsigned match_request(
+    const struct mp_router *r, const struct mp_input *in,
+    void (*take)(void *arg, const struct mp_router_entry *entry,
+                 const struct mp_pair *params, uint32_t n_params,
+                 const struct mp_stream_values *values, bool filtered),
+    void *arg)
+{
+    enum mp_trigger_kind kind =
+        in->type == MP_EVENT_COAP ? MP_TRIGGER_COAP : MP_TRIGGER_HTTP;
+    struct mp_pair params[MP_PAIRS_MAX];
+    uint32_t n_params;
+
+    for (unsigned i = 0; i < r->n_entries; i++) {
+        const struct mp_router_entry *e = &r->entries[i];
+
+        if (e->trigger->kind != kind || e->route != in->routes[0] ||
+            !mp_pattern_match(e->pattern, in->topic, params, &n_params))
+            continue;
+        take(arg, e, params, n_params, NULL, false);
+        return 1;
+    }
+    return 0;
+}
+
 /* A timer's run is for one trigger. */
 static unsigned
 match_timer(const struct mp_router *r, const struct mp_input *in,
             void (*take)(void *arg, const struct mp_router_entry *entry,
-                         const struct mp_pair *params, uint32_t n_params),
+                         const struct mp_pair *params, uint32_t n_params,
+                         const struct mp_stream_values *values, bool filtered),
             void *arg)
 {
     for (unsigned i = 0; i < r->n_entries; i++) {
         if (r->entries[i].pattern || r->entries[i].route != in->routes[0])
             continue;
-        take(arg, &r->entries[i], NULL, 0);
+        take(arg, &r->entries[i], NULL, 0, NULL, false);
         return 1;
     }
     return 0;
@@ -274,30 +376,92 @@ static bool brought_by(const struct mp_input *in, uint32_t route)
     return in->n_routes == 0;
 }
 
-unsigned
-mp_router_match(const struct mp_router *r, const struct mp_input *in,
-                void (*take)(void *arg, const struct mp_router_entry *entry,
-                             const struct mp_pair *params, uint32_t n_params),
-                void *arg)
+/* A trigger of a function whose pattern matches, and whose filter too; or that
+ * is the first one, and no other takes it. */
+struct found {
+    const struct mp_router_entry *entry; /* NULL: none */
+    struct mp_pair params[MP_PAIRS_MAX];
+    uint32_t n_params;
+    bool is_read; /* values are; there is a filter */
+    bool filtered;
+};
+
+static bool wants(const struct mp_router_entry *e, const struct mp_input *in,
+                  const struct mp_pair *params, uint32_t n_params,
+                  struct mp_stream_values *values)
+{
+    const struct mp_stream_event event = {
+        .data = in->data,
+        .datacontenttype = in->datacontenttype,
+        .format = e->trigger->format,
+        .params = params,
+        .n_params = n_params,
+    };
+
+    return mp_stream_wants(e->trigger->lines, &event, values);
+}
+
+/* Among the entries of one version, from e on up to end: file order. */
+static void find(const struct mp_router_entry *e,
+                 const struct mp_router_entry *end, const struct mp_input *in,
+                 struct found *f, struct mp_stream_values *values)
 {
     struct mp_pair params[MP_PAIRS_MAX];
     uint32_t n_params;
-    unsigned taken = 0;
+
+    f->entry = NULL;
+    for (; e < end; e++) {
+        bool has_filter;
+
+        if (e->trigger->kind != MP_TRIGGER_MQTT ||
+            !mp_pattern_match(e->pattern, in->topic, params, &n_params))
+            continue;
+        /* What is too large is not read at all: it is dropped, counted. */
+        has_filter = e->trigger->lines &&
+                     in->data.len <= e->trigger->max_payload &&
+                     mp_stream_lines_has(e->trigger->lines, MP_LINE_FILTER);
+        f->filtered = has_filter && !wants(e, in, params, n_params, values);
+        if (f->filtered && f->entry)
+            continue;
+        f->entry = e;
+        f->n_params = n_params;
+        f->is_read = has_filter;
+        if (n_params)
+            memcpy(f->params, params, n_params * sizeof *params);
+        if (!f->filtered)
+            return;
+    }
+    f->filtered = true;
+}
+
+unsigned mp_router_match(
+    const struct mp_router *r, const struct mp_input *in,
+    void (*take)(void *arg, const struct mp_router_entry *entry,
+                 const struct mp_pair *params, uint32_t n_params,
+                 const struct mp_stream_values *values, bool filtered),
+    void *arg)
+{
+    struct mp_stream_values values;
+    struct found f;
+    unsigned taken = 0, next;
 
     if (in->type == MP_EVENT_TIMER)
         return match_timer(r, in, take, arg);
-    for (unsigned i = 0; i < r->n_entries; i++) {
+    if (in->method.ptr)
+        return match_request(r, in, take, arg);
+    for (unsigned i = 0; i < r->n_entries; i = next) {
         const struct mp_router_entry *e = &r->entries[i];
 
-        if (!e->pattern ||
-            !mp_pattern_match(e->pattern, in->topic, params, &n_params))
+        for (next = i + 1; next < r->n_entries; next++)
+            if (r->entries[next].version != e->version)
+                break;
+        find(e, &r->entries[next], in, &f, &values);
+        if (!f.entry || f.entry->lane != in->lane ||
+            !brought_by(in, f.entry->route))
             continue;
-        if (e->lane == in->lane && brought_by(in, e->route)) {
-            take(arg, e, params, n_params);
-            taken++;
-        }
-        while (i + 1 < r->n_entries && r->entries[i + 1].version == e->version)
-            i++; /* the first that matches decides */
+        take(arg, f.entry, f.params, f.n_params,
+             f.is_read && !f.filtered ? &values : NULL, f.filtered);
+        taken++;
     }
     if (!taken && in->qos > 0 && !is_known(r, in))
         say_unmatched(in);

@@ -122,19 +122,38 @@ bool mp_sched_has_room(const struct mp_slot *slot, uint64_t bytes)
            slot->waiting_bytes + bytes <= fn->queue_bytes;
 }
 
+bool mp_sched_has_room_for(const struct mp_slot *slot, unsigned events,
+                           uint64_t bytes)
+{
+    const struct mp_function *fn = slot->live->fn;
+
+    return slot->n_waiting == 0 ||
+           (slot->n_waiting + events <= fn->queue &&
+            slot->waiting_bytes + bytes <= fn->queue_bytes);
+}
+
 static void count_in(struct mp_sched *s, struct mp_invocation *inv)
 {
     inv->stage = MP_QUEUED;
-    inv->slot->n_waiting++;
+    inv->slot->n_waiting += mp_invocation_events(inv);
     inv->slot->waiting_bytes += mp_invocation_bytes(inv);
     s->queued++;
 }
 
 static void count_out(struct mp_sched *s, struct mp_invocation *inv)
 {
-    inv->slot->n_waiting--;
+    inv->slot->n_waiting -= mp_invocation_events(inv);
     inv->slot->waiting_bytes -= mp_invocation_bytes(inv);
     s->queued--;
+}
+
+void mp_sched_lighten(struct mp_sched *s, struct mp_invocation *inv,
+                      unsigned events, uint64_t bytes)
+{
+    (void)s;
+    MP_ASSERT(inv->stage == MP_QUEUED && inv->slot->n_waiting >= events);
+    inv->slot->n_waiting -= events;
+    inv->slot->waiting_bytes -= bytes;
 }
 
 static void into_ring(struct mp_sched *s, struct mp_slot *slot)
@@ -149,7 +168,7 @@ void mp_sched_add(struct mp_sched *s, struct mp_invocation *inv)
     bool fresh = true;
 
     count_in(s, inv);
-    if (mp_invocation_rules(inv)->order != MP_ORDER_NONE)
+    if (mp_invocation_is_ordered(inv))
         inv->order = key_take(slot, mp_invocation_okey(inv), &fresh);
     inv->behind = !fresh;
     if (inv->behind) {
@@ -165,6 +184,20 @@ void mp_sched_again(struct mp_sched *s, struct mp_invocation *inv)
     count_in(s, inv);
     mp_list_prepend(&inv->slot->ready, &inv->link);
     into_ring(s, inv->slot);
+}
+
+void mp_sched_add_next(struct mp_sched *s, struct mp_invocation *inv,
+                       struct mp_invocation *holder)
+{
+    if (!holder->order) {
+        mp_sched_again(s, inv);
+        return;
+    }
+    MP_ASSERT(!holder->behind);
+    count_in(s, inv);
+    inv->order = holder->order;
+    inv->behind = true;
+    mp_list_prepend(&inv->order->behind, &inv->link);
 }
 
 static void leave_ready(struct mp_sched *s, struct mp_invocation *inv)

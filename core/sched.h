@@ -30,6 +30,10 @@ void mp_slot_init(struct mp_slot *slot, const char *name);
 
 /* Is there room in the queue of its function? */
 bool mp_sched_has_room(const struct mp_slot *slot, uint64_t bytes);
+/* For so many, as one?  More than limits.queue have room where nothing waits:
+ * a batch counts as its events and waits as a whole. */
+bool mp_sched_has_room_for(const struct mp_slot *slot, unsigned events,
+                           uint64_t bytes);
 
 /* Queue it (behind its key); takes the order key. */
 void mp_sched_add(struct mp_sched *s, struct mp_invocation *inv);
@@ -45,6 +49,13 @@ mp_sched_next(struct mp_sched *s, int64_t now_us,
               bool (*can)(struct mp_slot *slot, void *arg), void *arg);
 /* It is no longer running (ended, or delayed by a retry). */
 void mp_sched_stopped(struct mp_sched *s, struct mp_invocation *inv);
+/* Queue it with the key that holder has, before all that wait for that, or
+ * (in no order) before all others. */
+void mp_sched_add_next(struct mp_sched *s, struct mp_invocation *inv,
+                       struct mp_invocation *holder);
+/* A queued batch has so much less. */
+void mp_sched_lighten(struct mp_sched *s, struct mp_invocation *inv,
+                      unsigned events, uint64_t bytes);
 /* Let go of its order key: the next of that key may start. */
 void mp_sched_release(struct mp_sched *s, struct mp_invocation *inv);
 /* Take it out of the queue, to be queued again later; it keeps its order key.

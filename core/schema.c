@@ -53,9 +53,16 @@ static const char VERSION_1[] =
     "CREATE TABLE kept (name TEXT PRIMARY KEY, value BLOB NOT NULL)"
     " WITHOUT ROWID;";
 
+/* Answers of requests that changed something; entries: packed, see
+ * core/replies.c; a row a commit. */
+static const char VERSION_2[] =
+    "CREATE TABLE reply ("
+    " id INTEGER PRIMARY KEY, until INTEGER NOT NULL,"
+    " entries BLOB NOT NULL);";
+
 const char *mp_schema_step(unsigned from)
 {
-    static const char *const steps[MP_SCHEMA_VERSION] = {VERSION_1};
+    static const char *const steps[MP_SCHEMA_VERSION] = {VERSION_1, VERSION_2};
 
     return from < MP_SCHEMA_VERSION ? steps[from] : NULL;
 }
@@ -131,6 +138,10 @@ static const char *const texts[MP_SQLS] = {
         "INSERT INTO seen (id, until, entries) VALUES (?1, ?2, ?3)",
     [MP_SQL_SEEN_DELETE] = "DELETE FROM seen WHERE id = ?1",
     [MP_SQL_SEEN_ALL] = "SELECT id, until, entries FROM seen ORDER BY id",
+    [MP_SQL_REPLY_PUT] =
+        "INSERT INTO reply (id, until, entries) VALUES (?1, ?2, ?3)",
+    [MP_SQL_REPLY_DELETE] = "DELETE FROM reply WHERE id = ?1",
+    [MP_SQL_REPLY_ALL] = "SELECT id, until, entries FROM reply ORDER BY id",
     [MP_SQL_DEAD_PUT] =
         "INSERT OR REPLACE INTO dead (id, grp, time, attempt, outcome, error,"
         " traceback, bytes, event) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",

@@ -10,7 +10,7 @@
 #ifndef MP_SCHEMA_H
 #define MP_SCHEMA_H
 
-enum { MP_SCHEMA_VERSION = 1 };
+enum { MP_SCHEMA_VERSION = 2 };
 
 /* Statements: parameters in parentheses, columns behind the arrow. */
 enum mp_sql {
@@ -54,6 +54,10 @@ enum mp_sql {
     MP_SQL_SEEN_PUT,    /* (id, until, entries) */
     MP_SQL_SEEN_DELETE, /* (id) */
     MP_SQL_SEEN_ALL,    /* () -> id, until, entries */
+    /* answers of requests that may be repeated */
+    MP_SQL_REPLY_PUT,    /* (id, until, entries) */
+    MP_SQL_REPLY_DELETE, /* (id) */
+    MP_SQL_REPLY_ALL,    /* () -> id, until, entries */
     /* dead letters */
     MP_SQL_DEAD_PUT,          /* (id, grp, time, attempt, outcome, error,
                                *     traceback, bytes, event) */

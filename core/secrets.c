@@ -85,6 +85,82 @@ int mp_secret_read(const char *dir, const char *fn, const char *name,
                       name, fn, fn, name);
 }
 
+/* ---- those of a function ---- */
+
+/* Values in use, of all functions. */
+static struct {
+    struct mp_slice *values;
+    unsigned n;
+} known;
+
+static void know(struct mp_slice value)
+{
+    known.values =
+        mp_realloc(known.values, (known.n + 1) * sizeof *known.values);
+    known.values[known.n++] = value;
+}
+
+static void forget(struct mp_slice value)
+{
+    unsigned at = 0;
+
+    while (at < known.n && known.values[at].ptr != value.ptr)
+        at++;
+    MP_ASSERT(at < known.n);
+    known.values[at] = known.values[--known.n];
+    if (known.n)
+        return;
+    free(known.values);
+    known.values = NULL;
+}
+
+int mp_secrets_read(const char *dir, const char *fn,
+                    const struct mp_slice *names, unsigned n,
+                    struct mp_pair **secrets, struct mp_why *why)
+{
+    char *values[MP_SECRETS_MAX], *text = NULL, name[80];
+    size_t bytes = n * sizeof **secrets;
+    unsigned got = 0;
+    int rc = 0;
+
+    MP_ASSERT(n <= MP_SECRETS_MAX);
+    *secrets = NULL;
+    for (; !rc && got < n; got += !rc) {
+        snprintf(name, sizeof name, "%.*s", MP_FMT(names[got]));
+        rc = mp_secret_read(dir, fn, name, &values[got], why);
+        bytes += rc ? 0 : strlen(values[got]);
+    }
+    if (!rc && n) { /* one block: the pairs, their values behind them */
+        *secrets = mp_alloc(bytes);
+        text = (char *)(*secrets + n);
+    }
+    for (unsigned i = 0; i < got; i++) {
+        size_t len = strlen(values[i]);
+
+        if (!rc) {
+            memcpy(text, values[i], len);
+            (*secrets)[i] = (struct mp_pair){names[i], mp_slice(text, len)};
+            know((*secrets)[i].value);
+            text += len;
+        }
+        mp_secret_free(values[i]);
+    }
+    return rc;
+}
+
+void mp_secrets_free(struct mp_pair *secrets, unsigned n)
+{
+    size_t bytes = n * sizeof *secrets;
+
+    for (unsigned i = 0; secrets && i < n; i++) {
+        bytes += secrets[i].value.len;
+        forget(secrets[i].value);
+    }
+    if (secrets)
+        explicit_bzero(secrets, bytes);
+    free(secrets);
+}
+
 /* ---- writing ---- */
 
 static int make_dir(const char *path, struct mp_why *why)
@@ -172,4 +248,18 @@ void mp_secrets_mask(struct mp_buf *out, struct mp_slice text,
         from = at;
     }
     mp_buf_put(out, text.ptr + from, text.len - from);
+}
+
+struct mp_slice mp_secrets_hide(struct mp_slice text, struct mp_buf *out)
+{
+    bool found = false;
+
+    for (size_t at = 0; !found && known.n && at < text.len; at++)
+        found = secret_at(mp_slice(text.ptr + at, text.len - at), known.values,
+                          known.n) > 0;
+    if (!found)
+        return text;
+    mp_buf_reset(out);
+    mp_secrets_mask(out, text, known.values, known.n);
+    return mp_buf_bytes(out);
 }

@@ -8,6 +8,9 @@
  * Process  host and command line.   Thread  loop thread.
  * Memory   values are the caller's, in blocks of their own; mp_secret_free
  *          wipes them.
+ *          Those that mp_secrets_read gave are known here as long as they are
+ *          in use, so that they can be masked wherever a function's text
+ *          leaves the host.
  * Errors   MP_ENONE: there is none, and the sentence says how to give it;
  *          MP_EDENY: others may read it; MP_EIO, MP_EPARSE.
  */
@@ -27,6 +30,15 @@ MP_MUST int mp_secret_read(const char *dir, const char *fn, const char *name,
                            char **value, struct mp_why *why);
 void mp_secret_free(char *value);
 
+/*
+ * All that fn was granted: names (borrowed) with their values; all of them or
+ * none.  n 0: *secrets is NULL.
+ */
+MP_MUST int mp_secrets_read(const char *dir, const char *fn,
+                            const struct mp_slice *names, unsigned n,
+                            struct mp_pair **secrets, struct mp_why *why);
+void mp_secrets_free(struct mp_pair *secrets, unsigned n);
+
 /* Make it: the directory is made if need be, mode 0700; an older value is
  * replaced at once (write, sync, rename). */
 MP_MUST int mp_secret_write(const char *dir, const char *fn, const char *name,
@@ -39,5 +51,9 @@ MP_MUST int mp_secret_remove(const char *dir, const char *fn, const char *name,
  * as ***. */
 void mp_secrets_mask(struct mp_buf *out, struct mp_slice text,
                      const struct mp_slice *values, unsigned n);
+
+/* The same with all values in use: text itself where none is in it, else what
+ * was put into out. */
+struct mp_slice mp_secrets_hide(struct mp_slice text, struct mp_buf *out);
 
 #endif

@@ -9,6 +9,7 @@
 #include "core/base/json.h"
 #include "core/base/text.h"
 #include "core/event_json.h"
+#include "core/secrets.h"
 
 /* ---- members ---- */
 
@@ -524,9 +525,11 @@ int mp_show_rows(struct mp_db *db, const struct mp_request *r, int64_t now_us,
 static void put_result(struct mp_buf *b, const struct mp_outcome *o)
 {
     bool json = o->result_format == MP_FORMAT_JSON;
-    struct mp_value v = {.kind = json ? MP_VALUE_TABLE : MP_VALUE_STRING,
-                         .text = o->result};
+    struct mp_value v = {.kind = json ? MP_VALUE_TABLE : MP_VALUE_STRING};
+    struct mp_buf hidden; /* a person looks at it */
 
+    mp_buf_init(&hidden, o->result.len);
+    v.text = mp_secrets_hide(o->result, &hidden);
     put_name(b, "result");
     if (o->result_kind == MP_RESULT_NONE)
         mp_json_put_null(b);
@@ -534,6 +537,7 @@ static void put_result(struct mp_buf *b, const struct mp_outcome *o)
         mp_value_json(b, &v);
     if (o->result_kind == MP_RESULT_REPLY)
         put_int(b, "status", o->status);
+    mp_buf_fini(&hidden);
 }
 
 void mp_show_outcome(struct mp_slice id, const struct mp_outcome *outcome,

@@ -118,6 +118,15 @@ void mp_stream_adopt(struct mp_stream *s, struct mp_stream *old)
         adopt(&s->throttle, &old->throttle);
 }
 
+void mp_stream_forget(struct mp_stream *s)
+{
+    MP_ASSERT(s->held == 0);
+    while (s->deadband.n)
+        mp_lru_forget(&s->deadband, s->deadband.oldest);
+    while (s->throttle.n)
+        mp_lru_forget(&s->throttle, s->throttle.oldest);
+}
+
 /* ---- keys ---- */
 
 /* The keys of an event; of lines that aren't there, unset. */
@@ -498,42 +507,110 @@ bool mp_stream_wants(const struct mp_stream_lines *l,
                        event->n_params);
 }
 
+/* The lines that let an event through or skip it.  -1: it passes; else why it
+ * does not. */
+static int judge(struct mp_stream *s, const struct keys *keys,
+                 const struct mp_field_value *values, int64_t now_us)
+{
+    if (mp_stream_lines_has(s->lines, MP_LINE_DEADBAND) &&
+        !deadband(s, keys->of[MP_LINE_DEADBAND], values, now_us))
+        return MP_STREAM_DEADBAND;
+    if (mp_stream_lines_has(s->lines, MP_LINE_THROTTLE) &&
+        !throttle(s, keys->of[MP_LINE_THROTTLE], now_us))
+        return MP_STREAM_THROTTLE;
+    return -1;
+}
+
+static void make_item(struct mp_held *item, const struct mp_stream_event *event,
+                      const struct keys *keys)
+{
+    size_t bytes =
+        event->bytes > event->data.len ? event->bytes : event->data.len;
+
+    item->in = MP_HELD_NOT;
+    item->bytes = (uint32_t)bytes;
+    item->batch = keys->of[MP_LINE_BATCH];
+    mp_list_init(&item->link);
+}
+
+static void turn_to(struct mp_stream *s, int64_t now_us)
+{
+    if (mp_stream_next_us(s) <= now_us)
+        mp_stream_turn(s, now_us);
+}
+
+int mp_stream_judge(struct mp_stream *s, struct mp_held *item,
+                    const struct mp_stream_event *event,
+                    const struct mp_stream_values *values, int64_t now_us)
+{
+    struct mp_stream_values own;
+    struct keys keys = {0};
+
+    if (!values && !mp_stream_wants(s->lines, event, &own))
+        return MP_STREAM_FILTER;
+    if (!make_keys(s, event, values ? values->values : own.values, &keys))
+        return MP_STREAM_NO_KEY;
+    make_item(item, event, &keys);
+    return judge(s, &keys, values ? values->values : own.values, now_us);
+}
+
+int mp_stream_enter(struct mp_stream *s, struct mp_held *item,
+                    enum mp_stream_line from,
+                    const struct mp_stream_event *event,
+                    const struct mp_stream_values *values, int64_t now_us)
+{
+    struct mp_stream_values own;
+    struct keys keys = {0};
+
+    if (!values)
+        mp_fields_read(&s->lines->fields, event->data, event->datacontenttype,
+                       event->format, own.values);
+    if (!make_keys(s, event, values ? values->values : own.values, &keys))
+        return MP_STREAM_NO_KEY;
+    turn_to(s, now_us);
+    make_item(item, event, &keys);
+    if (from <= MP_LINE_COALESCE &&
+        mp_stream_lines_has(s->lines, MP_LINE_COALESCE))
+        coalesce_put(s, item, keys.of[MP_LINE_COALESCE], now_us);
+    else
+        batch_put(s, item, now_us);
+    return -1;
+}
+
+bool mp_stream_mark(struct mp_stream *s, struct mp_held *item,
+                    const struct mp_stream_event *event)
+{
+    struct mp_stream_values own;
+    struct keys keys = {0};
+
+    mp_fields_read(&s->lines->fields, event->data, event->datacontenttype,
+                   event->format, own.values);
+    if (!make_keys(s, event, own.values, &keys))
+        return false;
+    make_item(item, event, &keys);
+    return true;
+}
+
 void mp_stream_put(struct mp_stream *s, struct mp_held *item,
                    const struct mp_stream_event *event,
                    const struct mp_stream_values *values, int64_t now_us)
 {
-    const struct mp_stream_lines *l = s->lines;
     struct mp_stream_values own;
-    struct keys keys;
-    int why = -1;
+    int why;
 
-    if (mp_stream_next_us(s) <= now_us)
-        mp_stream_turn(s, now_us);
+    turn_to(s, now_us);
     item->in = MP_HELD_NOT;
-    item->bytes = (uint32_t)event->data.len;
-    mp_list_init(&item->link);
-    if (!values && !mp_stream_wants(l, event, &own))
-        why = MP_STREAM_FILTER;
-    if (!values)
-        values = &own;
-    if (why < 0 && !make_keys(s, event, values->values, &keys))
-        why = MP_STREAM_NO_KEY;
-    if (why < 0 && mp_stream_lines_has(l, MP_LINE_DEADBAND) &&
-        !deadband(s, keys.of[MP_LINE_DEADBAND], values->values, now_us))
-        why = MP_STREAM_DEADBAND;
-    if (why < 0 && mp_stream_lines_has(l, MP_LINE_THROTTLE) &&
-        !throttle(s, keys.of[MP_LINE_THROTTLE], now_us))
-        why = MP_STREAM_THROTTLE;
-    if (why >= 0) {
-        s->user.skip(s->user.arg, item, (enum mp_stream_why)why);
+    if (!values && !mp_stream_wants(s->lines, event, &own)) {
+        s->user.skip(s->user.arg, item, MP_STREAM_FILTER);
         return;
     }
-    if (mp_stream_lines_has(l, MP_LINE_BATCH))
-        item->batch = keys.of[MP_LINE_BATCH];
-    if (mp_stream_lines_has(l, MP_LINE_COALESCE))
-        coalesce_put(s, item, keys.of[MP_LINE_COALESCE], now_us);
-    else
-        batch_put(s, item, now_us);
+    if (!values)
+        values = &own;
+    why = mp_stream_judge(s, item, event, values, now_us);
+    if (why < 0)
+        why = mp_stream_enter(s, item, MP_LINE_COALESCE, event, values, now_us);
+    if (why >= 0)
+        s->user.skip(s->user.arg, item, (enum mp_stream_why)why);
 }
 
 /* ---- time ---- */
@@ -562,6 +639,16 @@ void mp_stream_turn(struct mp_stream *s, int64_t now_us)
         else
             batch_let_go(s, s->batch.first);
     }
+}
+
+void mp_stream_press(struct mp_stream *s, int64_t now_us)
+{
+    if (!s->held)
+        return;
+    if (due_of(&s->coalesce) <= due_of(&s->batch))
+        coalesce_let_go(s, s->coalesce.first, now_us);
+    else
+        batch_let_go(s, s->batch.first);
 }
 
 void mp_stream_flush(struct mp_stream *s)

@@ -132,6 +132,7 @@ struct mp_stream_event {
     unsigned n_params;
     struct mp_slice key; /* actor key, when has_key */
     bool has_key;
+    size_t bytes; /* what it takes in a batch; data at least */
 };
 
 /* Its fields, where they are read once for several questions. */
@@ -208,6 +209,10 @@ void mp_stream_fini(struct mp_stream *s);
  */
 void mp_stream_adopt(struct mp_stream *s, struct mp_stream *old);
 
+/* Nothing of what has passed may be believed to be done: deadband and throttle
+ * forget it.  Nothing may wait in windows. */
+void mp_stream_forget(struct mp_stream *s);
+
 /*
  * An event.  values: as mp_stream_wants told, which was true; NULL: not read.
  * What is due by now passes before it.  pass or skip may come within.
@@ -215,6 +220,31 @@ void mp_stream_adopt(struct mp_stream *s, struct mp_stream *old);
 void mp_stream_put(struct mp_stream *s, struct mp_held *item,
                    const struct mp_stream_event *event,
                    const struct mp_stream_values *values, int64_t now_us);
+
+/*
+ * The same in two steps, where something may come between them.  Judge: the
+ * lines before the windows; enter: from that line on (COALESCE or BATCH), as
+ * well for what was judged long ago and was kept meanwhile.  Both return -1,
+ * or why the event is skipped (skip is not called for that).  After judge the
+ * item knows the key of its batch.
+ */
+MP_MUST int mp_stream_judge(struct mp_stream *s, struct mp_held *item,
+                            const struct mp_stream_event *event,
+                            const struct mp_stream_values *values,
+                            int64_t now_us);
+MP_MUST int mp_stream_enter(struct mp_stream *s, struct mp_held *item,
+                            enum mp_stream_line from,
+                            const struct mp_stream_event *event,
+                            const struct mp_stream_values *values,
+                            int64_t now_us);
+
+/* The item learns the key of its batch, and nothing else happens.  False: it
+ * has none. */
+bool mp_stream_mark(struct mp_stream *s, struct mp_held *item,
+                    const struct mp_stream_event *event);
+/* There is no room for what waits: let the window go whose time would be up
+ * first. */
+void mp_stream_press(struct mp_stream *s, int64_t now_us);
 
 /* When mp_stream_turn has something to do; INT64_MAX: nothing waits. */
 int64_t mp_stream_next_us(const struct mp_stream *s);

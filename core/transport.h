@@ -126,7 +126,7 @@ struct mp_input {
 
 /*
  * A new input with room for copies of the slices in from and its properties;
- * everything is copied.
+ * everything is copied, but for a traceparent that is none (mp_trace_is).
  */
 struct mp_input *mp_input_new(const struct mp_input *from);
 struct mp_input *mp_input_ref(struct mp_input *in);
@@ -134,7 +134,8 @@ void mp_input_unref(struct mp_input *in);
 
 /*
  * One message that goes out.  The host owns it; the transport borrows it
- * from publish until it has called done, exactly once.
+ * from publish until it has called done, exactly once.  Its expiry goes on
+ * with the transport; one that is over before it left is done, and counted.
  */
 struct mp_output {
     struct mp_link link; /* the transport's while it has it */
@@ -150,7 +151,8 @@ struct mp_output {
     uint32_t expiry_s;
     const struct mp_pair *properties;
     uint32_t n_properties;
-    uint64_t handle; /* the transport's */
+    uint64_t handle;  /* the transport's */
+    int64_t since_us; /* ... when it took one that has an expiry */
     /* reason 0: the broker has it; else an MQTT 5 reason code >= 0x80.  why
      * is a sentence then. */
     void (*done)(struct mp_output *out, unsigned reason, const char *why);
@@ -227,6 +229,17 @@ struct mp_transport {
     void (*lost)(void *self);
     /* The database is loaded again: read what is kept, connect. */
     void (*found)(void *self);
+    /*
+     * Push what a path has become to who observes it; all is copied.  format:
+     * TEXT, JSON, CBOR, BYTES.  max_age_s 0: not said.  NULL: nobody observes
+     * anything there.
+     */
+    void (*notify)(void *self, struct mp_slice path, struct mp_slice data,
+                   enum mp_format format, uint32_t max_age_s);
+    /* Answers by code, for the metrics: HTTP's status, CoAP's byte.  NULL: it
+     * answers nothing. */
+    const uint64_t *answers;
+    unsigned n_answers;
     /* Read no input while paused (the outbox is full); acknowledgements of
      * what was settled still leave. */
     void (*pause)(void *self, bool paused);
@@ -254,7 +267,7 @@ bool mp_host_clock_ok(const struct mp_host *host);
 
 struct mp_results;
 
-/* Answers of asynchronous requests, by event id. */
+/* Answers of asynchronous requests, by names that nobody guesses. */
 struct mp_results *mp_host_results(struct mp_host *host);
 
 struct mp_records;

@@ -171,6 +171,8 @@ int mp_secret_file(int dir, const char *path, struct mp_slice name,
                         MP_FMT(name));
     if (!rc)
         *value = mp_strndup(s.ptr, s.len);
+    if (text.ptr)
+        explicit_bzero(text.ptr, text.len);
     mp_buf_fini(&text);
     return rc;
 }

@@ -8,8 +8,12 @@
 #include <stdlib.h>
 
 #include "core/base/clock.h"
+#include "core/base/local.h"
 #include "core/log.h"
+#include "core/outputs.h"
 #include "core/pool_impl.h"
+#include "core/secrets.h"
+#include "core/zone.h"
 
 struct mp_version *mp_version_new(struct mp_pool *pool, struct mp_slot *slot,
                                   struct mp_function *fn)
@@ -45,15 +49,31 @@ void mp_version_unref(struct mp_pool *pool, struct mp_version *v)
         if (v->loaded_in >> i & 1 && pool->by_bit[i])
             mp_wire_unload(&pool->by_bit[i]->out, v->id);
     mp_list_unlink(&v->link);
+    mp_secrets_free(v->secrets, v->n_secrets);
     mp_function_unref(v->fn);
     free(v->counters);
     free(v);
 }
 
+/* What os.date goes by: the function's zone, else the node's. */
+static struct mp_slice put_zone(const struct mp_process *p,
+                                const struct mp_function *fn,
+                                struct mp_buf *table)
+{
+    struct mp_why why;
+
+    mp_buf_init(table, (size_t)MP_LOCAL_ROWS_MAX * MP_LOCAL_ROW);
+    if (mp_zone_table_of(fn->timezone ? fn->timezone : p->pool->timezone, table,
+                         &why))
+        mp_log(MP_ERROR, fn->name, NULL, "%s; os.date shows UTC", why.text);
+    return mp_buf_bytes(table);
+}
+
 void mp_version_send(struct mp_process *p, struct mp_version *v, bool wanted)
 {
     const struct mp_function *fn = v->fn;
-    struct mp_slice triggers[MP_TRIGGERS_MAX];
+    struct mp_slice triggers[MP_TRIGGERS_MAX], observes[MP_TRIGGERS_MAX];
+    struct mp_buf filters, zone;
     struct mp_loading *loading = mp_zalloc(sizeof *loading);
     struct mp_load load = {
         .id = ++p->pool->next_id,
@@ -61,7 +81,6 @@ void mp_version_send(struct mp_process *p, struct mp_version *v, bool wanted)
         .name = mp_slice_str(fn->name),
         .version = mp_slice_str(fn->version),
         .node = mp_slice_str(p->pool->node),
-        .timezone = mp_slice_str(fn->timezone ? fn->timezone : ""),
         .prefix = mp_slice_str(p->pool->prefix),
         .memory = fn->memory,
         .outputs = fn->outputs,
@@ -80,12 +99,19 @@ void mp_version_send(struct mp_process *p, struct mp_version *v, bool wanted)
         .has_state = fn->has_state,
         .has_key = fn->state_key != NULL,
         .state_quota = fn->state_quota,
+        .secrets = v->secrets,
+        .n_secrets = v->n_secrets,
+        .observes = observes,
     };
 
+    load.n_observes = mp_outputs_observes(fn, observes, &filters);
+    load.zone = put_zone(p, fn, &zone);
     for (unsigned i = 0; i < fn->n_triggers; i++)
         triggers[i] = mp_slice_str(fn->triggers[i].name);
     mp_process_expect(p, mp_now_us());
     mp_wire_load(&p->out, &load);
+    mp_buf_fini(&filters);
+    mp_buf_fini(&zone);
     loading->id = load.id;
     loading->version = mp_version_ref(v);
     loading->wanted = wanted;

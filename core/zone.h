@@ -65,6 +65,12 @@ void mp_zone_close(struct mp_zone *z); /* NULL is fine */
  */
 const char *mp_zone_posix(const struct mp_zone *z);
 
+/* All changes from 1970 to 2100 as rows of core/base/local.h: for workers. */
+void mp_zone_table(const struct mp_zone *z, struct mp_buf *table);
+/* As that, by name; NULL: the system's.  On error the table is as it was. */
+MP_MUST int mp_zone_table_of(const char *name, struct mp_buf *table,
+                             struct mp_why *why);
+
 /* What is in force at an instant. */
 const struct mp_zone_type *mp_zone_at(const struct mp_zone *z, int64_t utc_s);
 

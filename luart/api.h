@@ -30,6 +30,9 @@ void mp_api_open_log(lua_State *L); /* push mp.log */
 /* A line: message and fields at these indices; fields 0: none. */
 void mp_api_log(lua_State *L, enum mp_level level, int message, int fields);
 
+/* One of our own, about what the function does; raises nothing. */
+void mp_api_log_text(enum mp_level level, const char *text);
+
 /* ---- api_payload.c: payloads, effects ---- */
 
 struct mp_payload {
@@ -63,9 +66,10 @@ void mp_api_count_output(lua_State *L, const char *call);
 void mp_api_put_effect(lua_State *L, const char *call,
                        const struct mp_effect *e, size_t bytes);
 
-/* ---- api_out.c: publish, reply ---- */
+/* ---- api_out.c: publish, notify, reply ---- */
 
 int mp_api_publish(lua_State *L);
+int mp_api_notify(lua_State *L);
 int mp_api_reply(lua_State *L);
 void mp_api_open_reply(lua_State *L);
 
@@ -94,6 +98,11 @@ void mp_api_only_in_handler(lua_State *L, const char *call);
  * wanted: "a string". */
 int mp_api_mistyped(lua_State *L, int index, const char *call, const char *what,
                     const char *wanted);
+
+/* Raise: WHAT 'name' is not granted ([grant] KEY = the list). */
+void mp_api_not_granted(lua_State *L, const char *what, struct mp_slice name,
+                        const char *key, const struct mp_slice *list,
+                        uint32_t n);
 
 /* The table at index is none or has only these names; raises. */
 void mp_api_options(lua_State *L, int index, const char *call,
@@ -133,6 +142,8 @@ int mp_event_prepare(lua_State *L);
 
 /* Push the event table, filled. */
 void mp_event_push(lua_State *L, int ref, const struct mp_event *event);
+/* What e:retry and e:reject said of a batch, into bytes; how many. */
+uint32_t mp_event_verdicts(lua_State *L, struct mp_buf *bytes);
 /* What its answer is written in: JSON, or CBOR where who asked takes that and
  * not JSON. */
 enum mp_format mp_event_takes(const struct mp_event *event);

@@ -34,6 +34,29 @@ int mp_api_mistyped(lua_State *L, int index, const char *call, const char *what,
                       luaL_typename(L, index));
 }
 
+void mp_api_not_granted(lua_State *L, const char *what, struct mp_slice name,
+                        const char *key, const struct mp_slice *list,
+                        uint32_t n)
+{
+    luaL_Buffer text;
+
+    luaL_buffinit(L, &text);
+    luaL_addstring(&text, what);
+    luaL_addstring(&text, " '");
+    luaL_addlstring(&text, name.ptr, name.len);
+    luaL_addstring(&text, "' is not granted ([grant] ");
+    luaL_addstring(&text, key);
+    luaL_addstring(&text, n ? " = " : " is empty");
+    for (uint32_t i = 0; i < n; i++) {
+        if (i > 0)
+            luaL_addstring(&text, ", ");
+        luaL_addlstring(&text, list[i].ptr, list[i].len);
+    }
+    luaL_addstring(&text, ")");
+    luaL_pushresult(&text);
+    luaL_error(L, "%s", lua_tostring(L, -1));
+}
+
 void mp_api_hint(struct mp_slice word, const char *const *words, size_t n,
                  char hint[MP_HINT_MAX])
 {

@@ -8,6 +8,10 @@
  * event:decode reads the table's own data and datacontenttype.  It keeps what
  * it made as upvalues, one for each format, so that the same call gives the
  * same table; that is right for this one table only, which is upvalue 1.
+ *
+ * The events of a batch are tables of their own, made when one comes.  They
+ * share one decode, whose upvalue 1 tells members from other tables and has
+ * their numbers, and which keeps what it made in a table for each format.
  */
 #include <lauxlib.h>
 #include <stdio.h>
@@ -23,7 +27,10 @@
 
 /* ---- decode ---- */
 
-enum { UP_EVENT = 1, UP_JSON, UP_CBOR, UP_SENML, UP_LAST = UP_SENML };
+enum { UP_OWN = 1, UP_JSON, UP_CBOR, UP_SENML, UP_LAST = UP_SENML };
+
+/* What decode is called on. */
+enum own { FOREIGN, EVENT, MEMBER };
 
 static struct mp_slice field(lua_State *L, const char *name)
 {
@@ -136,38 +143,71 @@ static void decode_as(lua_State *L, struct mp_slice data, struct as as)
     mp_raise_reject(L, 0);
 }
 
-/* As that, once: the second time the same value is pushed again. */
+/* Push what is kept at that upvalue; false: nothing. */
+static bool push_made(lua_State *L, int up, enum own own)
+{
+    if (own == EVENT) {
+        lua_pushvalue(L, up);
+    } else {
+        lua_pushvalue(L, 1);
+        lua_rawget(L, up);
+    }
+    if (!lua_isnil(L, -1))
+        return true;
+    lua_pop(L, 1);
+    return false;
+}
+
+static void keep_made(lua_State *L, int up, enum own own)
+{
+    if (own == EVENT) {
+        lua_pushvalue(L, -1);
+        lua_replace(L, up);
+    } else {
+        lua_pushvalue(L, 1);
+        lua_pushvalue(L, -2);
+        lua_rawset(L, up);
+    }
+}
+
+/* As decode_as, once: the second time the same value is pushed again. */
 static int decode_value(lua_State *L, struct mp_slice data, struct as as,
-                        bool cached)
+                        enum own own)
 {
     int up = lua_upvalueindex(as.format == MP_FORMAT_CBOR    ? UP_CBOR
                               : as.format == MP_FORMAT_SENML ? UP_SENML
                                                              : UP_JSON);
 
-    if (cached && !lua_isnil(L, up)) {
-        lua_pushvalue(L, up);
+    if (own != FOREIGN && push_made(L, up, own))
         return 1;
-    }
     decode_as(L, data, as);
-    if (cached) {
-        lua_pushvalue(L, -1);
-        lua_replace(L, up);
-    }
+    if (own != FOREIGN)
+        keep_made(L, up, own);
     return 1;
 }
 
-static int event_decode(lua_State *L)
+/* A batch has no payload of its own; a malformed one would be a riddle. */
+static void refuse_batch(lua_State *L)
+{
+    struct mp_slice type = field(L, "type");
+
+    if (type.ptr && mp_slice_is(type, "batch"))
+        luaL_error(L, "decode: a batch has no data; its event.events have");
+    lua_pop(L, 1);
+}
+
+/* The payload of the table at 1. */
+static int decode(lua_State *L, enum own own)
 {
     struct as as = {.format = format_at(L, 2)};
-    bool own = lua_rawequal(L, 1, lua_upvalueindex(UP_EVENT));
     struct mp_slice data;
 
-    if (!lua_istable(L, 1))
-        return luaL_error(L, "decode: call it as event:decode()");
     lua_settop(L, 1);
     data = field(L, "data");
     if (!data.ptr)
         return luaL_error(L, "decode: the event has no data");
+    if (!data.len && own == EVENT)
+        refuse_batch(L);
     if (as.format == MP_FORMAT_AUTO) {
         as = by_content_type(field(L, "datacontenttype"));
         lua_pop(L, 1);
@@ -185,6 +225,106 @@ static int event_decode(lua_State *L)
     default:
         return decode_value(L, data, as, own);
     }
+}
+
+static int event_decode(lua_State *L)
+{
+    if (!lua_istable(L, 1))
+        return luaL_error(L, "decode: call it as event:decode()");
+    return decode(L, lua_rawequal(L, 1, lua_upvalueindex(UP_OWN)) ? EVENT
+                                                                  : FOREIGN);
+}
+
+/* Push the number of the member at 1; false and nothing: it is none. */
+static bool push_number(lua_State *L, int known)
+{
+    lua_pushvalue(L, 1);
+    if (lua_rawget(L, known) == LUA_TNUMBER)
+        return true;
+    lua_pop(L, 1);
+    return false;
+}
+
+static int member_decode(lua_State *L)
+{
+    enum own own = FOREIGN;
+
+    if (!lua_istable(L, 1))
+        return luaL_error(L, "decode: call it as e:decode()");
+    if (push_number(L, lua_upvalueindex(UP_OWN))) {
+        lua_pop(L, 1);
+        own = MEMBER;
+    }
+    return decode(L, own);
+}
+
+/* ---- verdicts: other ends for events of a batch ---- */
+
+enum { UP_KNOWN = 1, UP_SAID, UP_VERDICT = UP_SAID };
+
+/* The last one counts; see struct mp_invocation for how it is kept. */
+static int say(lua_State *L, const char *call, const char *mark)
+{
+    int type = lua_type(L, 2);
+
+    if (!lua_isnoneornil(L, 3))
+        return luaL_error(L, "%s: it takes the reason and nothing else", call);
+    if (!lua_istable(L, 1) || !push_number(L, lua_upvalueindex(UP_KNOWN)))
+        return luaL_error(L,
+                          "%s: call it as e:%s(reason), e one of "
+                          "event.events",
+                          call, call);
+    if (type != LUA_TSTRING && type != LUA_TNUMBER)
+        return mp_api_mistyped(L, type == LUA_TNONE ? 4 : 2, call, "the reason",
+                               "a string");
+    lua_pushstring(L, mark);
+    lua_pushvalue(L, 2);
+    lua_concat(L, 2);
+    lua_rawset(L, lua_upvalueindex(UP_SAID));
+    return 0;
+}
+
+static int member_retry(lua_State *L)
+{
+    return say(L, "retry", "+");
+}
+
+static int member_reject(lua_State *L)
+{
+    return say(L, "reject", "-");
+}
+
+/* On an event that came alone, or on the batch. */
+static int only_members(lua_State *L)
+{
+    const char *name = lua_tostring(L, lua_upvalueindex(1));
+
+    return luaL_error(L, "%s: only members of event.events have it; use mp.%s",
+                      name, name);
+}
+
+uint32_t mp_event_verdicts(lua_State *L, struct mp_buf *bytes)
+{
+    uint32_t n = 0;
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, mp_inv.verdicts_ref);
+    for (uint32_t i = 0; i < mp_inv.n_events; i++) {
+        struct mp_verdict v = {.event = i};
+        struct mp_slice said;
+
+        if (lua_rawgeti(L, -1, (lua_Integer)i + 1) == LUA_TSTRING) {
+            said.ptr = lua_tolstring(L, -1, &said.len);
+            v.retry = said.ptr[0] == '+';
+            v.reason =
+                mp_cut(mp_slice(said.ptr + 1, said.len - 1), MP_REASON_MAX);
+            mp_wire_put_verdict(bytes, &v);
+            n++;
+        }
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    MP_ASSERT(!bytes->full);
+    return n;
 }
 
 /* ---- what an answer is written in ---- */
@@ -233,6 +373,9 @@ static const char *const others[] = {"key",    "datacontenttype", "scheduled",
 static const char *const request[] = {"method",  "path", "query",
                                       "headers", "peer", "identity"};
 
+/* What an event of a batch has, by MQTT and with a key and a content type. */
+enum { MEMBER_FIELDS = ARRAY_LEN(common) + ARRAY_LEN(mqtt) + 2 };
+
 int mp_event_prepare(lua_State *L)
 {
     int event, ref;
@@ -256,11 +399,17 @@ int mp_event_prepare(lua_State *L)
     lua_createtable(L, 0, 0);
     lua_setfield(L, event, "properties");
     lua_createtable(L, 0, 2);
-    lua_createtable(L, 0, 1);
+    lua_createtable(L, 0, 3);
     lua_pushvalue(L, event);
-    lua_settop(L, lua_gettop(L) + UP_LAST - UP_EVENT); /* nothing made yet */
+    lua_settop(L, lua_gettop(L) + UP_LAST - UP_OWN); /* nothing made yet */
     lua_pushcclosure(L, event_decode, UP_LAST);
     lua_setfield(L, -2, "decode");
+    lua_pushliteral(L, "retry");
+    lua_pushcclosure(L, only_members, 1);
+    lua_setfield(L, -2, "retry");
+    lua_pushliteral(L, "reject");
+    lua_pushcclosure(L, only_members, 1);
+    lua_setfield(L, -2, "reject");
     lua_setfield(L, -2, "__index");
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
@@ -329,9 +478,9 @@ static void set_time(lua_State *L, const char *name, int64_t us)
     lua_setfield(L, -2, name);
 }
 
-void mp_event_push(lua_State *L, int ref, const struct mp_event *e)
+/* Into the table on top, which has `params` and, for MQTT, `properties`. */
+static void fill(lua_State *L, const struct mp_event *e)
 {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
     set_slice(L, "id", e->id);
     lua_pushstring(L, mp_event_type_name(e->type));
     lua_setfield(L, -2, "type");
@@ -353,18 +502,85 @@ void mp_event_push(lua_State *L, int ref, const struct mp_event *e)
         set_slice(L, "alarm", e->alarm);
     if (e->scheduled_us)
         set_time(L, "scheduled", e->scheduled_us);
-    if (e->type == MP_EVENT_MQTT) {
+    if (e->type == MP_EVENT_MQTT)
         set_mqtt(L, e);
-        return;
-    }
-    for (size_t i = 0; i < ARRAY_LEN(mqtt); i++) {
-        lua_pushnil(L);
-        lua_setfield(L, -2, mqtt[i]);
-    }
     if (e->path.ptr)
         set_request(L, e);
     if (e->type == MP_EVENT_TIMER) {
         lua_pushinteger(L, e->missed);
         lua_setfield(L, -2, "missed");
     }
+}
+
+/* Push the methods that all events of a batch share. */
+static void push_methods(lua_State *L, int known, int said)
+{
+    static const luaL_Reg verdicts[] = {
+        {"retry", member_retry}, {"reject", member_reject}, {NULL, NULL}};
+
+    lua_createtable(L, 0, 3);
+    lua_pushvalue(L, known);
+    for (int i = UP_JSON; i <= UP_LAST; i++)
+        lua_newtable(L);
+    lua_pushcclosure(L, member_decode, UP_LAST);
+    lua_setfield(L, -2, "decode");
+    lua_pushvalue(L, known);
+    lua_pushvalue(L, said);
+    luaL_setfuncs(L, verdicts, UP_VERDICT);
+}
+
+static void push_member(lua_State *L, const struct mp_event *e)
+{
+    lua_createtable(L, 0, MEMBER_FIELDS);
+    lua_createtable(L, 0, (int)e->n_params);
+    lua_setfield(L, -2, "params");
+    if (e->type == MP_EVENT_MQTT) {
+        lua_createtable(L, 0, (int)e->n_properties);
+        lua_setfield(L, -2, "properties");
+    }
+    fill(L, e);
+}
+
+/* event.events, into the event table on top. */
+static void set_events(lua_State *L, const struct mp_event *batch)
+{
+    int event = lua_gettop(L), list = event + 1, known = event + 2;
+    int said = event + 3, meta = event + 4;
+
+    lua_createtable(L, (int)batch->n_events, 0);
+    lua_createtable(L, 0, (int)batch->n_events);
+    lua_newtable(L);
+    lua_createtable(L, 0, 2);
+    push_methods(L, known, said);
+    lua_setfield(L, meta, "__index");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, meta, "__metatable");
+    for (uint32_t i = 0; i < batch->n_events; i++) {
+        push_member(L, &batch->events[i]);
+        lua_pushvalue(L, meta);
+        lua_setmetatable(L, -2);
+        lua_pushvalue(L, -1);
+        lua_pushinteger(L, (lua_Integer)i + 1);
+        lua_rawset(L, known);
+        lua_rawseti(L, list, (lua_Integer)i + 1);
+    }
+    lua_settop(L, said);
+    mp_inv.verdicts_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    mp_inv.n_events = batch->n_events;
+    lua_settop(L, list);
+    lua_setfield(L, event, "events");
+}
+
+void mp_event_push(lua_State *L, int ref, const struct mp_event *e)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
+    fill(L, e);
+    if (e->type == MP_EVENT_MQTT)
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(mqtt); i++) {
+        lua_pushnil(L);
+        lua_setfield(L, -2, mqtt[i]);
+    }
+    if (e->type == MP_EVENT_BATCH)
+        set_events(L, e);
 }

@@ -37,11 +37,33 @@ static void check_name(lua_State *L, struct mp_slice name, const char *call)
                call, lua_pushlstring(L, name.ptr, name.len), NAME_MAX_BYTES);
 }
 
+static void put_line(const struct mp_log_line *line, size_t bytes)
+{
+    size_t mark = mp_inv.logs.len;
+
+    if (bytes < LINE_COST)
+        bytes = LINE_COST;
+    if (bytes > mp_inv.image->load.log_bytes ||
+        mp_inv.log_bytes > mp_inv.image->load.log_bytes - bytes) {
+        mp_inv.logs_cut++;
+        return;
+    }
+    mp_wire_put_log(&mp_inv.logs, line);
+    if (mp_inv.logs.full) {
+        mp_inv.logs.len = mark;
+        mp_inv.logs.full = false;
+        mp_inv.logs_cut++;
+        return;
+    }
+    mp_inv.log_bytes += (uint32_t)bytes;
+    mp_inv.n_logs++;
+}
+
 void mp_api_log(lua_State *L, enum mp_level level, int message, int fields)
 {
     struct mp_pair pairs[FIELDS_MAX] = {0};
     struct mp_log_line line = {.level = level, .fields = pairs};
-    size_t mark = mp_inv.logs.len, bytes;
+    size_t bytes;
 
     line.message.ptr = lua_tolstring(L, message, &line.message.len);
     if (fields)
@@ -52,22 +74,15 @@ void mp_api_log(lua_State *L, enum mp_level level, int message, int fields)
         check_name(L, pairs[i].name, calls[level]);
         bytes += pairs[i].name.len + pairs[i].value.len;
     }
-    if (bytes < LINE_COST)
-        bytes = LINE_COST;
-    if (bytes > mp_inv.image->load.log_bytes ||
-        mp_inv.log_bytes > mp_inv.image->load.log_bytes - bytes) {
-        mp_inv.logs_cut++;
-        return;
-    }
-    mp_wire_put_log(&mp_inv.logs, &line);
-    if (mp_inv.logs.full) {
-        mp_inv.logs.len = mark;
-        mp_inv.logs.full = false;
-        mp_inv.logs_cut++;
-        return;
-    }
-    mp_inv.log_bytes += (uint32_t)bytes;
-    mp_inv.n_logs++;
+    put_line(&line, bytes);
+}
+
+void mp_api_log_text(enum mp_level level, const char *text)
+{
+    const struct mp_log_line line = {.level = level,
+                                     .message = mp_slice_str(text)};
+
+    put_line(&line, line.message.len);
 }
 
 static int log_at(lua_State *L, enum mp_level level)

@@ -7,6 +7,7 @@
 #include "luart/api.h"
 #include "luart/coro.h"
 #include "luart/error.h"
+#include "luart/image.h"
 #include "luart/json.h"
 #include "luart/run.h"
 
@@ -31,6 +32,39 @@ static int mp_clock_ok(lua_State *L)
 {
     lua_pushboolean(L, mp_inv.clock_ok);
     return 1;
+}
+
+/* ---- secrets ---- */
+
+static void refuse_secret(lua_State *L, struct mp_slice name)
+{
+    const struct mp_load *load = &mp_inv.image->load;
+    struct mp_slice *names =
+        lua_newuserdatauv(L, load->n_secrets * sizeof *names, 0);
+
+    for (uint32_t i = 0; i < load->n_secrets; i++)
+        names[i] = load->secrets[i].name;
+    mp_api_not_granted(L, "secret", name, "secret", names, load->n_secrets);
+}
+
+static int mp_secret(lua_State *L)
+{
+    const struct mp_load *load = &mp_inv.image->load;
+    struct mp_slice name;
+
+    if (lua_type(L, 1) != LUA_TSTRING)
+        return mp_api_mistyped(L, 1, "secret", "the name", "a string");
+    name.ptr = lua_tolstring(L, 1, &name.len);
+    for (uint32_t i = 0; i < load->n_secrets; i++) {
+        struct mp_slice value = load->secrets[i].value;
+
+        if (mp_slice_eq(load->secrets[i].name, name)) {
+            lua_pushlstring(L, value.ptr, value.len);
+            return 1;
+        }
+    }
+    refuse_secret(L, name);
+    return 0;
 }
 
 /* ---- waiting, giving up ---- */
@@ -145,16 +179,12 @@ static void push_env(lua_State *L, const struct mp_load *load)
 void mp_luaopen_moonpool(lua_State *L, const struct mp_load *load)
 {
     static const luaL_Reg functions[] = {
-        {"now", mp_now},
-        {"monotonic", mp_monotonic},
-        {"clock_ok", mp_clock_ok},
-        {"sleep", mp_sleep},
-        {"reject", mp_reject},
-        {"retry", mp_retry},
-        {"publish", mp_api_publish},
-        {"send", mp_api_send},
-        {"reply", mp_api_reply},
-        {NULL, NULL},
+        {"now", mp_now},           {"monotonic", mp_monotonic},
+        {"clock_ok", mp_clock_ok}, {"sleep", mp_sleep},
+        {"reject", mp_reject},     {"retry", mp_retry},
+        {"secret", mp_secret},     {"publish", mp_api_publish},
+        {"notify", mp_api_notify}, {"send", mp_api_send},
+        {"reply", mp_api_reply},   {NULL, NULL},
     };
 
     mp_api_open_reply(L);

@@ -1,7 +1,9 @@
 /*
- * api_out.c - what leaves a function by MQTT, or as its answer.
+ * api_out.c - what leaves a function by MQTT, to observers, or as its answer.
  */
 #include <lauxlib.h>
+#include <stdio.h>
+#include <strings.h>
 
 #include "core/base/topic.h"
 #include "core/base/utf8.h"
@@ -11,6 +13,8 @@
 #include "luart/run.h"
 
 #define TYPE_REPLY "moonpool.reply"
+
+#define FRESH_US INT64_C(60000000) /* what is notified, unless it is said */
 
 enum { SHOWN_MAX = 120 }; /* bytes of a bad topic in the message */
 
@@ -24,27 +28,6 @@ struct reply {
 enum { REPLY_DATA = 1, REPLY_HEADERS, REPLY_VALUES = REPLY_HEADERS };
 
 /* ---- publish ---- */
-
-/* Not granted: say what is. */
-static int refuse_topic(lua_State *L, struct mp_slice topic)
-{
-    const struct mp_load *load = &mp_inv.image->load;
-    luaL_Buffer text;
-
-    luaL_buffinit(L, &text);
-    luaL_addstring(&text, "publish to '");
-    luaL_addlstring(&text, topic.ptr, topic.len);
-    luaL_addstring(&text, "' is not granted ([grant] publish ");
-    luaL_addstring(&text, load->n_grants ? "= " : "is empty");
-    for (uint32_t i = 0; i < load->n_grants; i++) {
-        if (i > 0)
-            luaL_addstring(&text, ", ");
-        luaL_addlstring(&text, load->grants[i].ptr, load->grants[i].len);
-    }
-    luaL_addstring(&text, ")");
-    luaL_pushresult(&text);
-    return luaL_error(L, "%s", lua_tostring(L, -1));
-}
 
 /* As mp_function_may_publish has it: the host would refuse the outcome. */
 static bool is_hosts_own(struct mp_slice topic, struct mp_slice prefix)
@@ -77,7 +60,8 @@ static struct mp_slice topic_at(lua_State *L, int index)
     for (uint32_t i = 0; i < load->n_grants; i++)
         if (mp_filter_match(load->grants[i], topic))
             return topic;
-    refuse_topic(L, topic);
+    mp_api_not_granted(L, "publish to", topic, "publish", load->grants,
+                       load->n_grants);
     return topic;
 }
 
@@ -161,7 +145,81 @@ int mp_api_publish(lua_State *L)
     return 0;
 }
 
+/* ---- notify ---- */
+
+static bool has_control(struct mp_slice s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if ((unsigned char)s.ptr[i] < ' ' || s.ptr[i] == 0x7f)
+            return true;
+    return false;
+}
+
+/* As the host's check has it. */
+static struct mp_slice path_at(lua_State *L, int index)
+{
+    const struct mp_load *load = &mp_inv.image->load;
+    struct mp_slice path;
+
+    if (lua_type(L, index) != LUA_TSTRING)
+        mp_api_mistyped(L, index, "notify", "the path", "a string");
+    path.ptr = lua_tolstring(L, index, &path.len);
+    if (path.len == 0 || path.ptr[0] != '/')
+        luaL_error(L, "notify: a path begins with /, as in /rooms/1");
+    if (path.len > MP_TOPIC_MAX)
+        luaL_error(L, "notify: a path of %d bytes; at most %d fit",
+                   (int)path.len, MP_TOPIC_MAX);
+    if (has_control(path) || !mp_utf8_valid(path))
+        luaL_error(L, "notify: the path is not text: it has bad UTF-8 or a "
+                      "control byte");
+    for (uint32_t i = 0; i < load->n_observes; i++)
+        if (mp_filter_match(load->observes[i], path))
+            return path;
+    luaL_error(L,
+               "notify: %s is answered by no observe trigger of this "
+               "function",
+               path.ptr);
+    return path;
+}
+
+int mp_api_notify(lua_State *L)
+{
+    static const char *const options[] = {"format", "max_age", NULL};
+    struct mp_effect e = {.kind = MP_EFFECT_NOTIFY, .max_age_us = FRESH_US};
+    struct mp_payload p;
+    enum mp_format format;
+
+    mp_api_only_in_handler(L, "notify");
+    lua_settop(L, 3);
+    e.topic = path_at(L, 1);
+    mp_api_options(L, 3, "notify", options);
+    format = mp_api_format(L, 3, "notify");
+    if (mp_api_option(L, 3, "max_age") != LUA_TNIL)
+        e.max_age_us = mp_api_duration(L, -1, "notify: max_age");
+    mp_api_count_output(L, "notify");
+    p = mp_api_payload(L, 2, format, "notify");
+    e.data = p.data;
+    e.format = p.format;
+    mp_api_put_effect(L, "notify", &e, e.topic.len + e.data.len);
+    return 0;
+}
+
 /* ---- reply and result ---- */
+
+/* What frames the message, or is about the connection. */
+static bool is_hosts_header(struct mp_slice name)
+{
+    static const char *const all[] = {"connection",       "content-length",
+                                      "keep-alive",       "te",
+                                      "proxy-connection", "trailer",
+                                      "upgrade",          "transfer-encoding"};
+
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        if (name.len == strlen(all[i]) &&
+            strncasecmp(name.ptr, all[i], name.len) == 0)
+            return true;
+    return false;
+}
 
 /* A field-name is a token, a value has no line ends (RFC 9110, 5.1, 5.5). */
 static void check_header(lua_State *L, const struct mp_pair *h)
@@ -175,6 +233,8 @@ static void check_header(lua_State *L, const struct mp_pair *h)
         fine = h->name.ptr[i] && strchr(tokens, h->name.ptr[i]);
     if (!fine)
         luaL_error(L, "reply: '%s' is no header's name", h->name.ptr);
+    if (is_hosts_header(h->name))
+        luaL_error(L, "reply: header '%s': the host sets it", h->name.ptr);
     for (size_t i = 0; i < h->value.len; i++)
         if ((unsigned char)h->value.ptr[i] < ' ' && h->value.ptr[i] != '\t')
             luaL_error(L, "reply: header '%s' has a control byte", h->name.ptr);
@@ -205,19 +265,45 @@ static void push_headers(lua_State *L, struct reply *r)
     lua_pushlstring(L, bytes.ptr ? bytes.ptr : "", bytes.len);
 }
 
+/* HTTP's 200 to 599; CoAP's c.dd as cdd: 2.00 to 5.31. */
+static uint32_t status_at(lua_State *L, int index)
+{
+    lua_Integer status = lua_isinteger(L, index) ? lua_tointeger(L, index) : 0;
+
+    if (mp_inv.type == MP_EVENT_COAP &&
+        (status < 200 || status > 531 || status % 100 > 31))
+        luaL_error(L, "reply: the status of a CoAP answer is c.dd as a number: "
+                      "200 to 531, its dd at most 31");
+    if (status < 200 || status > 599)
+        luaL_error(L, "reply: the status is a number from 200 to 599");
+    return (uint32_t)status;
+}
+
+/* CoAP's 2.04 may have one. */
+static bool has_body(uint32_t status)
+{
+    return mp_inv.type == MP_EVENT_COAP ||
+           (status != 204 && status != 205 && status != 304);
+}
+
+/* So that who forgets to return it can be told where. */
+static void note_place(lua_State *L)
+{
+    luaL_where(L, 1);
+    snprintf(mp_inv.replied_at, sizeof mp_inv.replied_at, "%s",
+             *lua_tostring(L, -1) ? lua_tostring(L, -1) : " ");
+    lua_pop(L, 1);
+}
+
 int mp_api_reply(lua_State *L)
 {
     static const char *const options[] = {"format", "headers", "max_age", NULL};
     struct reply r = {.format = MP_FORMAT_TEXT, .max_age_us = -1};
     struct mp_payload p = {0};
     struct reply *made;
-    lua_Integer status;
 
     lua_settop(L, 3);
-    status = lua_isinteger(L, 1) ? lua_tointeger(L, 1) : 0;
-    if (status < 100 || status > 999)
-        return luaL_error(L, "reply: the status is a number from 100 to 999");
-    r.status = (uint32_t)status;
+    r.status = status_at(L, 1);
     mp_api_options(L, 3, "reply", options);
     if (mp_api_option(L, 3, "max_age") != LUA_TNIL)
         r.max_age_us = mp_api_duration(L, -1, "reply: max_age");
@@ -234,6 +320,9 @@ int mp_api_reply(lua_State *L)
         p = mp_api_payload(L, 2, as, "reply");
         r.format = p.format;
     }
+    if (p.data.len && !has_body(r.status))
+        luaL_error(L, "reply: a %d has no body", (int)r.status);
+    note_place(L);
     lua_pushlstring(L, p.data.ptr ? p.data.ptr : "", p.data.len);
     lua_setiuservalue(L, 4, REPLY_DATA);
     *made = r;

@@ -52,8 +52,8 @@ enum mp_format mp_api_format(lua_State *L, int options, const char *call)
         mp_api_hint(name, names, ARRAY_LEN(formats), hint);
         if (mp_slice_is(name, "senml"))
             luaL_error(L,
-                       "%s: format 'senml' is for events; send what "
-                       "senml.encode returns",
+                       "%s: format is json, cbor, text or bytes; for SenML "
+                       "give what senml.encode returns",
                        call);
         else if (found == MP_FORMAT_AUTO && !mp_slice_is(name, "auto"))
             luaL_error(L, "%s: unknown format '%s'%s", call, name.ptr, hint);
@@ -138,5 +138,6 @@ void mp_api_put_effect(lua_State *L, const char *call,
     }
     mp_inv.output_bytes += (uint32_t)bytes;
     mp_inv.n_effects++;
-    mp_inv.n_outputs += e->kind != MP_EFFECT_ALARM;
+    mp_inv.n_outputs +=
+        e->kind == MP_EFFECT_PUBLISH || e->kind == MP_EFFECT_SEND;
 }

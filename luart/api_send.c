@@ -45,27 +45,6 @@ static bool is_function_name(struct mp_slice name)
     return true;
 }
 
-/* Not granted: say what is. */
-static void refuse_function(lua_State *L, struct mp_slice name)
-{
-    const struct mp_load *load = &mp_inv.image->load;
-    luaL_Buffer text;
-
-    luaL_buffinit(L, &text);
-    luaL_addstring(&text, "send to '");
-    luaL_addlstring(&text, name.ptr, name.len);
-    luaL_addstring(&text, "' is not granted ([grant] send ");
-    luaL_addstring(&text, load->n_sends ? "= " : "is empty");
-    for (uint32_t i = 0; i < load->n_sends; i++) {
-        if (i > 0)
-            luaL_addstring(&text, ", ");
-        luaL_addlstring(&text, load->sends[i].ptr, load->sends[i].len);
-    }
-    luaL_addstring(&text, ")");
-    luaL_pushresult(&text);
-    luaL_error(L, "%s", lua_tostring(L, -1));
-}
-
 static struct mp_slice function_at(lua_State *L, int index)
 {
     const struct mp_load *load = &mp_inv.image->load;
@@ -84,7 +63,7 @@ static struct mp_slice function_at(lua_State *L, int index)
         if (mp_slice_eq(load->sends[i], name) ||
             mp_slice_is(load->sends[i], "*"))
             return name;
-    refuse_function(L, name);
+    mp_api_not_granted(L, "send to", name, "send", load->sends, load->n_sends);
     return name;
 }
 

@@ -5,9 +5,16 @@
 
 #include <lauxlib.h>
 
+#include "core/base/text.h"
+#include "luart/json.h"
+
 #define TYPE_FAILURE "moonpool.failure"
 
 enum { LEVELS_FIRST = 10, LEVELS_LAST = 10 };
+
+/* Of an error that is a table: bytes of its JSON that are shown, and how many
+ * it may have to be shown at all. */
+enum { SHOWN_MAX = 200, SHOWN_WHOLE = 16 << 10 };
 
 struct raised {
     enum mp_kind kind;
@@ -86,6 +93,52 @@ static struct mp_slice text_at(lua_State *L, int index)
     return mp_slice(text, len < MP_ERROR_MAX ? len : MP_ERROR_MAX);
 }
 
+/* Outside the arena. */
+static struct mp_buf shown = {.max = SHOWN_WHOLE};
+
+static int encode_table(lua_State *L)
+{
+    struct mp_why why;
+
+    lua_pushboolean(L, mp_json_encode(L, 1, &shown, &why) == 0);
+    return 1;
+}
+
+/*
+ * The table on top of L, as JSON if it can be.  L has failed: what may raise
+ * (for memory) is called in the main state, which is idle then.
+ */
+static struct mp_slice table_text(lua_State *L)
+{
+    struct mp_slice text = MP_S("(error object is a table)");
+    lua_State *main;
+    bool fine;
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+    main = lua_tothread(L, -1);
+    lua_pop(L, 1);
+    if (!lua_checkstack(main, 4))
+        return text;
+    mp_buf_reset(&shown);
+    lua_pushvalue(L, -1);
+    if (main == L) {
+        lua_pushcfunction(L, encode_table);
+        lua_insert(L, -2);
+    } else {
+        lua_pushcfunction(main, encode_table);
+        lua_xmove(L, main, 1);
+    }
+    fine = lua_pcall(main, 1, 1, 0) == LUA_OK && lua_toboolean(main, -1);
+    lua_pop(main, 1);
+    if (!fine || shown.len <= 2) /* "{}" says less */
+        return text;
+    if (shown.len > SHOWN_MAX) {
+        shown.len = mp_cut(mp_buf_bytes(&shown), SHOWN_MAX).len;
+        mp_buf_put(&shown, "...", 3);
+    }
+    return mp_buf_bytes(&shown);
+}
+
 void mp_failure_read(lua_State *L, struct mp_failure *f)
 {
     const struct raised *raised;
@@ -106,7 +159,7 @@ void mp_failure_read(lua_State *L, struct mp_failure *f)
         f->text = MP_S("(error object is a boolean)");
         return;
     case LUA_TTABLE:
-        f->text = MP_S("(error object is a table)");
+        f->text = table_text(L);
         return;
     case LUA_TFUNCTION:
         f->text = MP_S("(error object is a function)");

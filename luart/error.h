@@ -1,8 +1,8 @@
 /*
  * error.h - what went wrong in a function, as text.
  *
- * Works on states that have failed: it calls no metamethod, allocates nothing
- * in the arena and reads a bounded number of frames.
+ * Works on states that have failed: it calls no metamethod, needs next to
+ * nothing of the arena and reads a bounded number of frames.
  *
  * mp.reject and mp.retry raise a userdata of a private type, so that whatever
  * pcall did with it on the way, at the top it is still known for what it is,

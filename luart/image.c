@@ -293,23 +293,6 @@ static void load_failed(lua_State *L, struct mp_loaded *loaded)
     loaded->traceback = mp_buf_bytes(mp_run_traceback());
 }
 
-/* Zone files can't be opened in the cage; better said than silently wrong. */
-static void warn_of_timezone(const struct mp_load *load)
-{
-    static const char text[] = "timezone is not taken yet: os.date uses the "
-                               "node's";
-    struct mp_pair zone = {MP_S("timezone"), load->timezone};
-    struct mp_log_line line = {.level = MP_WARN,
-                               .message = MP_S(text),
-                               .fields = &zone,
-                               .n_fields = 1};
-
-    if (load->timezone.len == 0)
-        return;
-    mp_wire_put_log(&mp_inv.logs, &line);
-    mp_inv.n_logs++;
-}
-
 static enum mp_kind load_body(void *arg)
 {
     struct loading *loading = arg;
@@ -350,6 +333,23 @@ static void keep_bytes(struct mp_image *image)
     image->bytes = mp_slice(at, used.len);
 }
 
+/* Move a list to `to`; returns what is behind it. */
+static struct mp_pair *keep_pairs(const struct mp_pair **list, uint32_t n,
+                                  struct mp_pair *to)
+{
+    memcpy(to, *list, n * sizeof *to);
+    *list = to;
+    return to + n;
+}
+
+static struct mp_slice *keep_slices(const struct mp_slice **list, uint32_t n,
+                                    struct mp_slice *to)
+{
+    memcpy(to, *list, n * sizeof *to);
+    *list = to;
+    return to + n;
+}
+
 /* A load with arrays of just its size, over a copy of the frame. */
 static struct mp_image *read_load(struct mp_slice body)
 {
@@ -366,22 +366,19 @@ static struct mp_image *read_load(struct mp_slice body)
         mp_image_unref(image);
         return NULL;
     }
-    pairs = mp_alloc((l->n_env + l->n_files) * sizeof *pairs);
+    pairs = mp_alloc((l->n_env + l->n_files + l->n_secrets) * sizeof *pairs);
     slices =
-        mp_alloc((l->n_grants + l->n_triggers + l->n_sends) * sizeof *slices);
-    memcpy(pairs, l->env, l->n_env * sizeof *pairs);
-    memcpy(pairs + l->n_env, l->files, l->n_files * sizeof *pairs);
-    memcpy(slices, l->grants, l->n_grants * sizeof *slices);
-    memcpy(slices + l->n_grants, l->triggers, l->n_triggers * sizeof *slices);
-    memcpy(slices + l->n_grants + l->n_triggers, l->sends,
-           l->n_sends * sizeof *slices);
-    mp_load_fini(&wide);
+        mp_alloc((l->n_grants + l->n_triggers + l->n_sends + l->n_observes) *
+                 sizeof *slices);
     image->store = (struct mp_load_store){pairs, slices};
-    l->env = pairs;
-    l->files = pairs + l->n_env;
-    l->grants = slices;
-    l->triggers = slices + l->n_grants;
-    l->sends = l->triggers + l->n_triggers;
+    pairs = keep_pairs(&l->env, l->n_env, pairs);
+    pairs = keep_pairs(&l->files, l->n_files, pairs);
+    keep_pairs(&l->secrets, l->n_secrets, pairs);
+    slices = keep_slices(&l->grants, l->n_grants, slices);
+    slices = keep_slices(&l->triggers, l->n_triggers, slices);
+    slices = keep_slices(&l->sends, l->n_sends, slices);
+    keep_slices(&l->observes, l->n_observes, slices);
+    mp_load_fini(&wide);
     image->fn = l->fn;
     if (l->memory < MP_MEMORY_MIN)
         l->memory = MP_MEMORY_MIN;
@@ -419,7 +416,6 @@ int mp_image_load(struct mp_slice body, struct mp_loaded *loaded)
                                  .error = MP_S(""),
                                  .traceback = MP_S(""),
                                  .handlers = names};
-    warn_of_timezone(&image->load);
     mp_arena_reset(image->load.memory);
     loaded->kind = mp_run_guard(NULL, load_body, &loading, start);
     if (loaded->kind == MP_OUT_OK) {

@@ -36,6 +36,9 @@ struct mp_image {
     uint64_t *random; /* state of math.random: four words */
     int event_ref;    /* the event table, filled by each run */
 
+    /* What is said once, of a handler that loses what it has to say. */
+    bool said_reply, said_results;
+
     bool single; /* handlers[0] is for everything */
     struct mp_handler handlers[MP_TRIGGERS_MAX];
     unsigned n_handlers;

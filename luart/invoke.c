@@ -16,6 +16,7 @@
 #include "luart/invoke.h"
 
 #include <lauxlib.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -84,8 +85,38 @@ static int encode_result(lua_State *L)
     return 0;
 }
 
+/* A beginner's mistakes, said once: the answer is made, and goes nowhere. */
+static void warn_reply(const struct turn *t)
+{
+    struct mp_image *image = mp_inv.image;
+    char text[MP_WHERE_MAX + 64];
+
+    if (image->said_reply || !mp_inv.replied_at[0] ||
+        t->out.kind != MP_OUT_OK || t->out.result_kind == MP_RESULT_REPLY)
+        return;
+    image->said_reply = true;
+    snprintf(text, sizeof text, "%smp.reply(...) was not returned",
+             mp_inv.replied_at);
+    mp_api_log_text(MP_WARN, text);
+}
+
+static void warn_results(int results)
+{
+    struct mp_image *image = mp_inv.image;
+    char text[80];
+
+    if (image->said_results || results < 2)
+        return;
+    image->said_results = true;
+    snprintf(text, sizeof text,
+             "the handler returned %d values; only the first one counts",
+             results);
+    mp_api_log_text(MP_WARN, text);
+}
+
 static void take_result(lua_State *co, int results, struct turn *t)
 {
+    warn_results(results);
     if (results == 0)
         return;
     lua_pop(co, results - 1);
@@ -97,6 +128,19 @@ static void take_result(lua_State *co, int results, struct turn *t)
     lua_pushlightuserdata(co, t);
     if (lua_pcall(co, 2, 0, 0) != LUA_OK)
         take_failure(co, t);
+}
+
+/* Outside the arena, and of the outcome that is being made. */
+static struct mp_buf verdicts = {.max = MP_VERDICTS_MAX};
+
+enum { VERDICTS_KEEP = 16 << 10 };
+
+static void take_verdicts(lua_State *co, struct turn *t)
+{
+    mp_buf_reset(&verdicts);
+    lua_checkstack(co, 3);
+    t->out.n_verdicts = mp_event_verdicts(co, &verdicts);
+    t->out.verdicts = mp_buf_bytes(&verdicts);
 }
 
 static enum mp_kind resume(struct turn *t, int arguments)
@@ -111,6 +155,9 @@ static enum mp_kind resume(struct turn *t, int arguments)
         t->waits = true;
     } else if (status == LUA_OK) {
         take_result(co, results, t);
+        warn_reply(t);
+        if (mp_inv.n_events && t->out.kind == MP_OUT_OK)
+            take_verdicts(co, t);
     } else {
         take_failure(co, t);
     }
@@ -215,11 +262,15 @@ static void finish(struct turn *t, struct mp_buf *out)
         o->effects = mp_buf_bytes(&mp_inv.effects);
     } else {
         o->traceback = mp_buf_bytes(mp_run_traceback());
+        o->n_verdicts = 0;
+        o->verdicts = mp_slice("", 0);
     }
     o->n_logs = mp_inv.n_logs;
     o->logs_cut = mp_inv.logs_cut;
     o->logs = mp_buf_bytes(&mp_inv.logs);
     mp_wire_done(out, o);
+    if (verdicts.cap > VERDICTS_KEEP)
+        mp_buf_fini(&verdicts);
 }
 
 static void take_turn(struct turn *t, enum mp_kind (*body)(void *arg),
@@ -272,7 +323,10 @@ void mp_invoke(const struct mp_run *run, struct mp_buf *out)
     mp_inv.clock_ok = run->clock_ok;
     mp_inv.fake_wall_us = run->fake_wall_us;
     mp_inv.format = run->event.format;
+    if (run->event.n_events)
+        mp_inv.format = run->event.events[0].format;
     mp_inv.takes = mp_event_takes(&run->event);
+    mp_inv.type = run->event.type;
     take_actor(run, image);
     mp_image_enter(image);
     copied = now_ns();

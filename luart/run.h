@@ -18,6 +18,8 @@ typedef struct lua_State lua_State; /* so that the mains need no Lua */
 
 struct mp_image;
 
+enum { MP_WHERE_MAX = 80 }; /* bytes of a place in a file */
+
 struct mp_invocation {
     struct mp_image *image; /* of the function that runs; never NULL then */
     uint64_t id;            /* of the run or load */
@@ -26,9 +28,12 @@ struct mp_invocation {
     int64_t fake_wall_us;  /* 0: the real clocks */
     enum mp_format format; /* the trigger's */
     enum mp_format takes;  /* of JSON and CBOR, what who asked wants */
-    uint32_t did;          /* MP_DID_* */
-    uint32_t n_effects;    /* outputs and alarms; state comes at the end */
-    uint32_t n_outputs;    /* of these, publishes and sends */
+    enum mp_event_type type;
+    /* Where it called mp.reply last: "main.lua:12: "; "": it has not. */
+    char replied_at[MP_WHERE_MAX];
+    uint32_t did;       /* MP_DID_* */
+    uint32_t n_effects; /* outputs and alarms; state comes at the end */
+    uint32_t n_outputs; /* of these, publishes and sends */
     uint32_t output_bytes;
     uint32_t n_logs, log_bytes, logs_cut;
     struct mp_buf effects, logs;
@@ -36,6 +41,10 @@ struct mp_invocation {
     unsigned close_depth; /* calls of coroutine.close within each other */
     char id_text[MP_EVENT_ID_MAX]; /* the event's id, of id_len bytes */
     size_t id_len;
+    /* A batch: its events, and the registry's table of what was said of them:
+     * index -> "+REASON" (retry) or "-REASON". */
+    uint32_t n_events;
+    int verdicts_ref;
     struct mp_values values; /* of the event's actor */
     /* Set by a call that waits, right before it yields; kind 0: none.  Its
      * slices lie in the arena and stay there until the turn is over. */
@@ -51,7 +60,10 @@ struct mp_invocation {
  */
 enum { MP_EFFECTS_MAX = MP_FRAME_MAX / 4 * 3, MP_LOGS_MAX = 3 << 20 };
 
-_Static_assert(MP_EFFECTS_MAX + MP_LOGS_MAX + (64 << 10) < MP_FRAME_MAX,
+enum { MP_VERDICTS_MAX = MP_BATCH_MAX * (MP_REASON_MAX + 16) };
+
+_Static_assert(MP_EFFECTS_MAX + MP_LOGS_MAX + MP_VERDICTS_MAX + (64 << 10) <
+                   MP_FRAME_MAX,
                "an outcome fits into a frame");
 
 extern struct mp_invocation mp_inv;

@@ -2,14 +2,13 @@
  * sandbox.c - Lua without its doors to the outside, and without finalizers.
  *
  * The list of what exists is positive: libraries are opened and what is not
- * on it is taken away.  Three things need more than that:
+ * on it is taken away.  Two things need more than that:
  *
  *   __gc     finalizers run with hooks off, where no deadline reaches.  Lua
  *            marks an object for one only in setmetatable, so refusing a
  *            metatable that has the field there is enough; a field put into
  *            it later means nothing.
  *   load     takes text only: bytecode isn't checked by Lua.
- *   os.date  refuses floats that have a fraction, and mp.now() is one.
  *
  * The fence is the first one; the process is the wall.
  */
@@ -17,7 +16,6 @@
 
 #include <lauxlib.h>
 #include <lualib.h>
-#include <math.h>
 #include <stdlib.h>
 
 #include "luart/api.h"
@@ -27,6 +25,7 @@
 #include "luart/error.h"
 #include "luart/image.h"
 #include "luart/json.h"
+#include "luart/os.h"
 #include "luart/run.h"
 #include "luart/senml.h"
 
@@ -122,7 +121,7 @@ static int base_print(lua_State *L)
     luaL_buffinit(L, &text);
     for (int i = 1; i <= n; i++) {
         if (i > 1)
-            luaL_addchar(&text, '\t');
+            luaL_addstring(&text, "  "); /* a log has no tabs */
         luaL_tolstring(L, i, NULL);
         luaL_addvalue(&text);
     }
@@ -227,41 +226,6 @@ static int base_require(lua_State *L)
     return 1;
 }
 
-/* ---- os ---- */
-
-static int os_time(lua_State *L)
-{
-    if (lua_isnoneornil(L, 1)) {
-        lua_pushinteger(L, (lua_Integer)(mp_run_wall_us() / 1000000));
-        return 1;
-    }
-    lua_settop(L, 1);
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_call(L, 1, 1);
-    return 1;
-}
-
-static int os_date(lua_State *L)
-{
-    lua_settop(L, 2);
-    if (lua_isnil(L, 2)) {
-        lua_pushinteger(L, (lua_Integer)(mp_run_wall_us() / 1000000));
-        lua_replace(L, 2);
-    } else if (lua_type(L, 2) == LUA_TNUMBER && !lua_isinteger(L, 2)) {
-        lua_pushnumber(L, floor(lua_tonumber(L, 2)));
-        lua_replace(L, 2);
-    }
-    if (lua_isnil(L, 1)) {
-        lua_pushliteral(L, "%c");
-        lua_replace(L, 1);
-    }
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_call(L, 2, 1);
-    return 1;
-}
-
 /* ---- all of it ---- */
 
 static void take_away(lua_State *L, const char *const *names)
@@ -290,28 +254,6 @@ static void open_base(lua_State *L)
     lua_pop(L, 1);
 }
 
-static void open_os(lua_State *L)
-{
-    lua_createtable(L, 0, 4);
-    luaL_requiref(L, "moonpool.os", luaopen_os, 0);
-    lua_getfield(L, -1, "difftime");
-    lua_setfield(L, -3, "difftime");
-    lua_getfield(L, -1, "clock");
-    lua_setfield(L, -3, "clock");
-    lua_getfield(L, -1, "time");
-    lua_pushcclosure(L, os_time, 1);
-    lua_setfield(L, -3, "time");
-    lua_getfield(L, -1, "date");
-    lua_pushcclosure(L, os_date, 1);
-    lua_setfield(L, -3, "date");
-    lua_pop(L, 1);
-    lua_setglobal(L, LUA_OSLIBNAME);
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    lua_pushnil(L);
-    lua_setfield(L, -2, "moonpool.os");
-    lua_pop(L, 1);
-}
-
 static void open_libraries(lua_State *L)
 {
     static const char *const no_dump[] = {"dump", NULL};
@@ -324,7 +266,7 @@ static void open_libraries(lua_State *L)
     luaL_requiref(L, LUA_STRLIBNAME, luaopen_string, 1);
     take_away(L, no_dump);
     lua_pop(L, 5);
-    open_os(L);
+    mp_open_os(L);
 }
 
 void mp_sandbox_open(lua_State *L, const struct mp_load *load)

@@ -21,6 +21,7 @@
 #include "core/base/limits.h"
 #include "core/base/text.h"
 #include "core/base/utf8.h"
+#include "luart/api.h"
 #include "luart/cbor.h"
 #include "luart/encode.h"
 #include "luart/json.h"
@@ -665,23 +666,31 @@ int mp_senml_encode(lua_State *L, int index, enum mp_senml format,
 
 /* ---- the module ---- */
 
-static enum mp_senml format_arg(lua_State *L, int index)
+static enum mp_senml format_arg(lua_State *L, int index, const char *call)
 {
-    static const char *const names[] = {"json", "cbor", NULL};
+    struct mp_slice name;
 
     if (lua_isnoneornil(L, index))
         return MP_SENML_AUTO;
-    return luaL_checkoption(L, index, NULL, names) ? MP_SENML_CBOR
-                                                   : MP_SENML_JSON;
+    if (lua_type(L, index) != LUA_TSTRING)
+        mp_api_mistyped(L, index, call, "the format", "\"json\" or \"cbor\"");
+    name.ptr = lua_tolstring(L, index, &name.len);
+    if (mp_slice_is(name, "cbor"))
+        return MP_SENML_CBOR;
+    if (!mp_slice_is(name, "json"))
+        luaL_error(L, "%s: the format is \"json\" or \"cbor\", not '%s'", call,
+                   name.ptr);
+    return MP_SENML_JSON;
 }
 
 static int senml_decode(lua_State *L)
 {
-    enum mp_senml format = format_arg(L, 2);
+    enum mp_senml format = format_arg(L, 2, "senml.decode");
     struct mp_slice bytes;
     struct mp_why why;
 
-    luaL_checktype(L, 1, LUA_TSTRING);
+    if (lua_type(L, 1) != LUA_TSTRING)
+        return mp_api_mistyped(L, 1, "senml.decode", "the pack", "a string");
     bytes.ptr = lua_tolstring(L, 1, &bytes.len);
     if (mp_senml_decode(L, bytes, format, &why))
         return luaL_error(L, "senml.decode: %s", why.text);
@@ -690,10 +699,12 @@ static int senml_decode(lua_State *L)
 
 static int senml_encode(lua_State *L)
 {
-    enum mp_senml format = format_arg(L, 2);
+    enum mp_senml format = format_arg(L, 2, "senml.encode");
     struct mp_why why;
 
-    luaL_checktype(L, 1, LUA_TTABLE);
+    if (lua_type(L, 1) != LUA_TTABLE)
+        return mp_api_mistyped(L, 1, "senml.encode", "the list of records",
+                               "a table");
     mp_encode_reset(&scratch);
     if (mp_senml_encode(L, 1, format, &scratch, &why))
         return luaL_error(L, "senml.encode: %s", why.text);

@@ -80,12 +80,13 @@ static bool flush(void)
 
 static void on_run(struct mp_slice body)
 {
-    static struct mp_pair pairs[MP_EVENT_PAIRS];
+    static struct mp_run_store store;
     struct mp_run run;
 
-    MP_ASSERT(!mp_read_run(body, &run, pairs));
+    MP_ASSERT(!mp_read_run(body, &run, &store));
     if (run.id > atomic_load_explicit(&s.page->recalled, memory_order_relaxed))
         mp_invoke(&run, &s.out);
+    mp_run_fini(&store);
 }
 
 static void on_frame(uint8_t type, struct mp_slice body)

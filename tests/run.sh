@@ -12,7 +12,7 @@
 #
 # A system test that begins with the line "# builds: release" (or sanitized)
 # runs in that one only; with "# builds: both" in both; without a line in the
-# sanitized one.  Its lines "ok - SENTENCE" and "not ok - SENTENCE" are cases;
+# sanitized one.  "# long" runs among the first, "# alone" beside no other.  Its lines "ok - SENTENCE" and "not ok - SENTENCE" are cases;
 # without any, the whole script is one.
 #
 # The last line is "N passed, N failed", alone; the exit status says the same.
@@ -114,23 +114,34 @@ fuzz() {
     collect
 }
 
-# One at a time: they measure time, and each starts a broker.
+# They mostly wait, so one more at a time than there are cores; the longest
+# ones first.  What says "# alone" in a line measures something.
 system() {
     local release=$1 san=$2 t builds
-    for t in tests/system/*.sh; do
-        [ -x "$t" ] || continue
-        builds=$(sed -n 's/^# builds: *//p' "$t" | head -n 1)
-        case ${builds:-sanitized} in
-            release | both)
-                launch "release ${t##*/}" env BUILD="$release" "$t"
-                collect
-                ;;&
-            sanitized | both)
-                launch "sanitized ${t##*/}" env BUILD="$san" SANITIZED=1 "$t"
-                collect
-                ;;
-        esac
+    JOBS=$((JOBS + 1))
+    for t in $(grep -l '^# long$' tests/system/*.sh) \
+        $(grep -LE '^# (long|alone)$' tests/system/*.sh); do
+        both_builds "$t"
     done
+    collect
+    for t in $(grep -l '^# alone$' tests/system/*.sh); do
+        both_builds "$t"
+        collect
+    done
+}
+
+both_builds() {
+    local t=$1
+    [ -x "$t" ] || return
+    builds=$(sed -n 's/^# builds: *//p' "$t" | head -n 1)
+    case ${builds:-sanitized} in
+        release | both)
+            launch "release ${t##*/}" env BUILD="$release" "$t"
+            ;;&
+        sanitized | both)
+            launch "sanitized ${t##*/}" env BUILD="$san" SANITIZED=1 "$t"
+            ;;
+    esac
 }
 
 if [ "${1:-}" = --unit ]; then

@@ -1,15 +1,15 @@
 #!/bin/sh
 # setup.sh - finds what is missing on this machine, says so, and installs it
-# from Debian's packages.
+# from Debian's packages; the CoAP client for node.js with npm, into build/.
 #
-#   tests/setup.sh build [check] [fuzz]
+#   tests/setup.sh build [test] [bench] [check] [fuzz]
 #
 # Each word is a set of things; a set that is complete leaves a stamp,
 # build/setup-SET, so that the next time costs nothing.  make has no other
 # say in this: it runs where there is git and make and nothing else, and so
 # does this script (POSIX sh, no tool beyond a minimal system).
 #
-# MOONPOOL_NO_INSTALL=1  print the apt-get line instead, and stop with 1.
+# MOONPOOL_NO_INSTALL=1  print the line to type instead, and stop with 1.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 PATH=$PATH:/usr/sbin:/sbin
@@ -44,6 +44,17 @@ look_build() {
     { have mosquitto_sub && have mosquitto_pub; } || need mosquitto-clients
 }
 
+# Clients of others, which the system tests drive.
+look_test() {
+    have coap-client-openssl || need libcoap3-bin
+    { have node && have npm; } || need npm
+    have wrk || need wrk
+}
+
+look_bench() {
+    have wrk || need wrk
+}
+
 look_check() {
     have clang-format || need clang-format
     have clang-tidy || need clang-tidy
@@ -57,21 +68,50 @@ look_fuzz() {
         2>/dev/null | head -n 1)" ] || need libclang-rt-dev
 }
 
+# shellcheck disable=SC3013 # dash has -nt
+has_npm_packages() {
+    [ build/node/stamp -nt tests/node/package-lock.json ]
+}
+# shellcheck disable=SC3013
+is_set_up() {
+    [ build/setup-"$1" -nt tests/setup.sh ] &&
+        { [ "$1" != test ] || has_npm_packages; }
+}
+
 for set in "$@"; do
-    case $set in build | check | fuzz) ;; *)
+    case $set in build | test | bench | check | fuzz) ;; *)
         echo "setup: no set is called '$set'" >&2
         exit 2
         ;;
     esac
-    # shellcheck disable=SC3013 # dash has -nt
-    [ build/setup-"$set" -nt tests/setup.sh ] && continue
+    is_set_up "$set" && continue
     sets="$sets $set"
     look_"$set"
 done
 
+# What Debian has no package for.  package-lock.json has the digest of each.
+npm_ci() {
+    has_npm_packages && return
+    if [ -n "${MOONPOOL_NO_INSTALL:-}" ]; then
+        echo "setup: missing: the npm packages of tests/node; install with:" >&2
+        echo "tests/setup.sh test"
+        exit 1
+    fi
+    echo "setup: npm installs what tests/node names, in build/node" >&2
+    mkdir -p build/node && cp tests/node/package*.json build/node/ || exit 1
+    if ! (cd build/node && npm ci --ignore-scripts --no-audit --no-fund) \
+        >>build/setup.log 2>&1 </dev/null; then
+        tail -n 5 build/setup.log >&2
+        echo "setup: npm failed; see build/setup.log" >&2
+        exit 1
+    fi
+    : >build/node/stamp
+}
+
 stamp() {
     mkdir -p build || exit 1
     for set in $sets; do
+        [ "$set" != test ] || npm_ci
         : >build/setup-"$set"
     done
 }

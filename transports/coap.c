@@ -160,4 +160,7 @@ const struct mp_transport mp_coap = {
     .drain = coap_drain,
     .idle = coap_idle,
     .close = coap_close,
+    .notify = mp_coap_notify,
+    .answers = mp_coap_requests,
+    .n_answers = MP_COAP_CODES,
 };

@@ -10,7 +10,8 @@
 
 #include <stdlib.h>
 
-enum { BUCKETS = 8192 };
+/* One each, when it is full: a look is a miss of the cache, mostly. */
+enum { BUCKETS = COAP_EXCHANGES_MAX };
 
 #define exchange_of(at) mp_of(at, struct coap_exchange, link)
 

@@ -6,7 +6,6 @@
  */
 #include "transports/coap_impl.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -37,15 +36,35 @@ static void on_answer(struct mp_input *in, const struct mp_answer *a)
     f->observer = NULL;
 }
 
+static void drop_result(struct coap *c, const struct mp_input *in)
+{
+    struct mp_results *r = mp_host_results(c->host);
+    char name[MP_RESULT_NAME + 1];
+
+    mp_results_drop(r, mp_results_name_of(r, in, name));
+}
+
+/* False: another one has begun it. */
+static bool begin_result(struct coap *c, const struct mp_input *in)
+{
+    struct mp_results *r = mp_host_results(c->host);
+    char name[MP_RESULT_NAME + 1];
+
+    return mp_results_begin(r, mp_results_name_of(r, in, name),
+                            in->received_us);
+}
+
 /* What it is told when it is settled and nothing was said before. */
 static void tell_settled(struct coap_flight *f, const struct mp_input *in)
 {
     struct coap_reply r = mp_coap_reply(COAP_CODE(2, 4));
+    char name[MP_RESULT_NAME + 1];
 
     f->answered = true;
     mp_list_unlink(&f->wait);
     if (f->async && !in->lost)
-        r.location = in->id;
+        r.location =
+            mp_results_name_of(mp_host_results(f->coap->host), in, name);
     else
         r = mp_coap_busy(COAP_CODE(5, 3), "this could not be kept; ask again",
                          COAP_RETRY_S);
@@ -74,7 +93,7 @@ static void on_settled(struct mp_input *in)
 
     if (c) {
         if (f->begun && in->lost)
-            mp_results_drop(mp_host_results(c->host), in->id);
+            drop_result(c, in);
         if (!f->answered)
             tell_settled(f, in);
         if (in->lost && f->exchange)
@@ -114,16 +133,19 @@ void mp_coap_acks(struct coap *c, int64_t now_us)
 /* ---- the input ---- */
 
 struct words {
-    char id[COAP_HEX + 1], exchange[COAP_HEX + 1];
-    char source[sizeof "coap://[]:65535" + INET6_ADDRSTRLEN];
+    char id[COAP_HEX], exchange[COAP_HEX];
     char format[COAP_FORMAT_TEXT], accept[COAP_FORMAT_TEXT];
     struct mp_pair accepts;
 };
 
-static void put_hex(char out[COAP_HEX + 1], struct mp_hash hash)
+static void put_hex(char out[COAP_HEX], struct mp_hash hash)
 {
-    snprintf(out, COAP_HEX + 1, "%016llx%016llx", (unsigned long long)hash.hi,
-             (unsigned long long)hash.lo);
+    static const char digits[] = "0123456789abcdef";
+
+    for (int i = 0; i < COAP_HEX / 2; i++) {
+        out[i] = digits[hash.hi >> (60 - 4 * i) & 15];
+        out[COAP_HEX / 2 + i] = digits[hash.lo >> (60 - 4 * i) & 15];
+    }
 }
 
 /*
@@ -153,6 +175,10 @@ static void set_names(const struct coap_request *q, struct mp_input *in,
         return;
     mp_hasher_add_u64(&longer, to->code);
     mp_hasher_add(&longer, q->path);
+    for (uint32_t i = 0; i < q->n_query; i++) {
+        mp_hasher_add(&longer, q->query[i].name);
+        mp_hasher_add(&longer, q->query[i].value);
+    }
     put_hex(w->exchange, mp_hasher_end(&longer));
     in->exchange = mp_slice(w->exchange, COAP_HEX);
     in->exchange_us = COAP_LIFETIME_S * MP_SECOND;
@@ -165,10 +191,7 @@ static void set_texts(const struct coap_request *q, struct mp_input *in,
 
     in->peer = mp_slice_str(p->address);
     in->identity = mp_coap_identity(p);
-    snprintf(w->source, sizeof w->source,
-             strchr(p->address, ':') ? "coap://[%s]:%u" : "coap://%s:%u",
-             p->address, p->port);
-    in->source = mp_slice_str(w->source);
+    in->source = mp_slice_str(p->source);
     if (q->format != COAP_NO_FORMAT)
         in->datacontenttype = mp_coap_format_text(q->format, w->format);
     if (q->accept == COAP_NO_FORMAT)
@@ -238,7 +261,6 @@ void mp_coap_fly(struct coap *c, const struct coap_request *q,
     in->owner = f;
     /* Its answer may be there before it is settled. */
     if (f->async)
-        f->begun =
-            mp_results_begin(mp_host_results(c->host), in->id, in->received_us);
+        f->begun = begin_result(c, in);
     mp_host_input(c->host, in);
 }

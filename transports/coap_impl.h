@@ -36,7 +36,8 @@
 
 enum {
     COAP_RECEIVE_BUFFER = 1 << 20,
-    COAP_TURN = 64,          /* datagrams in one turn of the loop */
+    COAP_TURN = 16,          /* datagrams in one turn of the loop */
+    COAP_AT_ONCE = 8,        /* of them in one step of libcoap */
     COAP_LISTEN_AGAIN_S = 5, /* until an address is tried again */
     COAP_TICK_MS = 1000,
 
@@ -90,6 +91,8 @@ enum {
     COAP_HEX = 32,         /* digits of an id or an exchange */
     COAP_TOKEN_MAX = 8,
     COAP_PSK_MAX = 64, /* bytes of a key */
+    COAP_WHO_MAX = 80, /* of a peer's address or identity, in the log */
+    COAP_SHAKE_S = 10, /* a handshake that takes longer has failed */
 };
 
 #define COAP_CODE(c, dd) ((uint8_t)((c) << 5 | (dd)))
@@ -130,8 +133,10 @@ struct coap {
     const struct mp_config *config;
     coap_context_t *context; /* NULL: it doesn't listen */
     struct coap_door *door;
-    uv_timer_t tick; /* each second, while it listens */
-    uv_timer_t soon; /* while acknowledgements are held back */
+    uv_timer_t tick;      /* each second, while it listens */
+    uv_timer_t soon;      /* while acknowledgements are held back */
+    void *datagrams;      /* libcoap's name of a UDP socket; NULL: not known */
+    uint64_t n_datagrams; /* requests in them */
     unsigned handles;
     bool ticking;
     struct coap_listener *listeners;
@@ -143,12 +148,21 @@ struct coap {
     unsigned n_endpoints;
     struct mp_link peers, flights, waiting; /* waiting: for their ACK */
     struct mp_link observers, bodies, uploads;
+    struct mp_link *next_observer; /* of who walks them (coap_observe.c) */
     unsigned n_connections, n_flights, n_observers, n_bodies, n_uploads;
     size_t bodies_bytes;
     struct coap_exchanges exchanges;
     struct mp_hash_key key; /* of tables and echoes; nobody outside has it */
     uint32_t sequence;      /* of notifications */
     int64_t drain_us;
+    /* Handshakes that failed, not yet said; and the last one. */
+    unsigned n_refused;
+    char refused_by[COAP_WHO_MAX];
+    const char *refused_why;
+    /* The identity that has no key, of the handshake in work; then of the last
+     * one that failed. */
+    bool is_unknown;
+    char unknown[COAP_WHO_MAX], refused_name[COAP_WHO_MAX];
     bool condemned; /* a peer is */
     bool paused, away, draining;
     void (*finished)(void *arg);
@@ -164,6 +178,7 @@ struct coap_peer {
     coap_session_t *session;
     struct mp_hash id; /* of its address; of a secure one, of the session */
     char address[INET6_ADDRSTRLEN];
+    char source[sizeof "coap://[]:65535" + INET6_ADDRSTRLEN];
     unsigned port;
     bool reliable, loopback, secure;
     bool proven;    /* it is where it says */
@@ -172,6 +187,7 @@ struct coap_peer {
     int fd;         /* of a connection; -1: unknown */
     unsigned n_flights, n_confirmable;
     int64_t confirmable_us; /* since when they are counted */
+    int64_t shake_us;       /* since when it shakes hands; 0: it does not */
 };
 
 MP_MUST int mp_coap_server_open(struct coap *c, struct mp_why *why);
@@ -198,6 +214,12 @@ int mp_coap_find_fd(const struct sockaddr *address, socklen_t len, int type,
 MP_MUST int mp_coap_secure_read(struct coap *c, struct mp_why *why);
 MP_MUST int mp_coap_secure_context(struct coap *c, struct mp_why *why);
 void mp_coap_secure_fini(struct coap *c);
+/* A handshake begins, has ended, or (where it has not) has failed. */
+void mp_coap_secure_begin(struct coap_peer *p);
+void mp_coap_secure_done(struct coap_peer *p);
+void mp_coap_secure_failed(struct coap_peer *p);
+/* Each second: who has failed is said. */
+void mp_coap_secure_tick(struct coap *c, int64_t now_us);
 /* Who it is; ptr NULL: nobody knows. */
 struct mp_slice mp_coap_identity(const struct coap_peer *p);
 

@@ -5,6 +5,10 @@
  * it is registered.  What is notified between is kept for after it, the latest
  * only.  Notifications aren't confirmable, but for one now and then: libcoap
  * shows us a reset, or that nothing came back, only for these.
+ *
+ * To send may be to learn that the session has ended (DTLS, TCP): then its
+ * observers are dropped meanwhile, the one that is sent to and the next ones
+ * with it.  So who is sent to is pending, and walks keep their place in c.
  */
 #include "transports/coap.h"
 #include "transports/coap_impl.h"
@@ -15,8 +19,9 @@ struct coap_observer {
     struct mp_link link;
     struct coap_to to;
     char *path;
-    bool pending; /* its flight has it: it isn't answered yet */
-    bool dead;    /* it is no observer any more, but its flight has it */
+    /* Its flight has it, for it isn't answered yet; or it is sent to. */
+    bool pending;
+    bool dead; /* it is no observer any more, but pending */
     int64_t confirmed_us;
     char *late; /* came while it was pending; NULL: nothing did */
     struct coap_reply reply;
@@ -35,6 +40,8 @@ static void observer_free(struct coap_observer *o)
 
 static void drop(struct coap *c, struct coap_observer *o)
 {
+    if (c->next_observer == &o->link)
+        c->next_observer = o->link.next;
     mp_list_unlink(&o->link);
     c->n_observers--;
     coap_session_release(o->to.peer->session);
@@ -42,6 +49,22 @@ static void drop(struct coap *c, struct coap_observer *o)
         o->dead = true;
     else
         observer_free(o);
+}
+
+static void walk(struct coap *c)
+{
+    c->next_observer = c->observers.next;
+}
+
+/* NULL: that were all.  Any may be dropped between; walks don't nest. */
+static struct coap_observer *next(struct coap *c)
+{
+    struct mp_link *at = c->next_observer;
+
+    if (at == &c->observers)
+        return NULL;
+    c->next_observer = at->next;
+    return observer_of(at);
 }
 
 static struct coap_observer *find(struct coap *c, const coap_session_t *session,
@@ -111,11 +134,14 @@ static bool is_confirmable(struct coap_observer *o, int64_t now_us)
     return true;
 }
 
-static void push(struct coap *c, struct coap_observer *o, struct coap_reply r)
+/* False: it was dropped by that, and is gone. */
+static bool push(struct coap *c, struct coap_observer *o, struct coap_reply r)
 {
     struct coap_peer *p = o->to.peer;
     bool confirmable = is_confirmable(o, mp_now_us());
 
+    MP_ASSERT(!o->pending);
+    o->pending = true;
     if (r.code >> 5 == 2)
         r.observe = next_number(c);
     mp_coap_cut(c, &o->to, &r);
@@ -123,15 +149,24 @@ static void push(struct coap *c, struct coap_observer *o, struct coap_reply r)
                  confirmable ? COAP_MESSAGE_CON : COAP_MESSAGE_NON,
                  p->reliable ? 0 : coap_new_message_id(p->session));
     mp_coap_requests[r.code]++;
+    o->pending = false;
+    if (!o->dead)
+        return true;
+    observer_free(o);
+    return false;
 }
 
 void mp_coap_observer_answered(struct coap *c, struct coap_observer *o)
 {
-    o->pending = false;
-    if (o->late)
-        push(c, o, o->reply);
-    free(o->late);
+    char *late = o->late;
+
     o->late = NULL;
+    o->pending = false;
+    if (o->dead) /* by its own answer */
+        observer_free(o);
+    else if (late)
+        (void)push(c, o, o->reply);
+    free(late);
 }
 
 void mp_coap_observer_release(struct coap *c, struct coap_observer *o)
@@ -160,10 +195,11 @@ void mp_coap_observers_drop(struct coap *c, const coap_session_t *session,
 
 void mp_coap_observers_check(struct coap *c)
 {
+    struct coap_observer *o;
     unsigned allowed;
 
-    mp_list_each_safe (at, &c->observers) {
-        struct coap_observer *o = observer_of(at);
+    walk(c);
+    while ((o = next(c))) {
         const struct mp_endpoint *e =
             mp_endpoint_find(c->endpoints, c->n_endpoints, MP_GET,
                              mp_slice_str(o->path), &allowed);
@@ -173,10 +209,10 @@ void mp_coap_observers_check(struct coap *c)
                                  mp_slice_str(o->path), &allowed);
         if (e && e->observe)
             continue;
-        if (!o->pending)
+        if (o->pending ||
             push(c, o,
-                 mp_coap_problem(COAP_CODE(4, 4), "no function answers here"));
-        drop(c, o);
+                 mp_coap_problem(COAP_CODE(4, 4), "no function answers here")))
+            drop(c, o);
     }
 }
 
@@ -194,19 +230,19 @@ void mp_coap_notify(void *self, struct mp_slice path, struct mp_slice data,
 {
     struct coap *c = self;
     struct coap_reply r = mp_coap_reply(COAP_CODE(2, 5));
+    struct coap_observer *o;
 
     r.format = mp_coap_format_of(format);
     r.data = data.ptr ? data : MP_S("");
     if (max_age_s)
         r.max_age = max_age_s;
-    mp_list_each_safe (at, &c->observers) {
-        struct coap_observer *o = observer_of(at);
-
+    walk(c);
+    while ((o = next(c))) {
         if (!mp_slice_is(path, o->path))
             continue;
         if (o->pending)
             keep_late(o, &r);
         else
-            push(c, o, r);
+            (void)push(c, o, r);
     }
 }

@@ -33,15 +33,26 @@ static bool has_control(struct mp_slice s)
     return false;
 }
 
+/* In the words of HTTP's (http_target.c).  NULL: none. */
+static const char *level_fault(struct mp_slice level)
+{
+    if (mp_has(level, '/') || mp_has(level, '+') || mp_has(level, '#'))
+        return "a level of the path holds '/', '+' or '#'";
+    if (has_control(level))
+        return "a level of the path holds a control byte";
+    if (mp_slice_is(level, ".") || mp_slice_is(level, ".."))
+        return "a level of the path is '.' or '..'";
+    return mp_utf8_valid(level) ? NULL : "the path is no UTF-8";
+}
+
 static struct fault put_level(struct coap_request *q, struct mp_slice level)
 {
+    const char *sentence = level_fault(level);
+
     if (q->path.len + 1 + level.len > MP_TOPIC_MAX)
         return (struct fault){COAP_CODE(4, 0), "the path is too long"};
-    if (mp_has(level, '/') || mp_has(level, '+') || mp_has(level, '#') ||
-        has_control(level) || !mp_utf8_valid(level) ||
-        mp_slice_is(level, ".") || mp_slice_is(level, ".."))
-        return (struct fault){COAP_CODE(4, 0),
-                              "a level of the path holds what it may not"};
+    if (sentence)
+        return (struct fault){COAP_CODE(4, 0), sentence};
     q->path_text[q->path.len] = '/';
     memcpy(q->path_text + q->path.len + 1, level.ptr, level.len);
     q->path.len += 1 + level.len;
@@ -219,11 +230,6 @@ static void prove(struct coap_request *q)
 
 /* ---- what we answer ourselves ---- */
 
-static bool is_trusted(const struct coap_peer *p)
-{
-    return p->loopback || p->coap->config->coap.open || mp_coap_identity(p).ptr;
-}
-
 static void answer_links(struct coap *c, struct coap_request *q)
 {
     struct coap_reply r = mp_coap_reply(COAP_CODE(2, 5));
@@ -237,8 +243,10 @@ static void answer_links(struct coap *c, struct coap_request *q)
     mp_buf_fini(&text);
 }
 
+/* Its name is a capability: who knows it was told it, and may read it, whatever
+ * the endpoint asked for. */
 static void answer_result(struct coap *c, struct coap_request *q,
-                          struct mp_slice id)
+                          struct mp_slice name)
 {
     struct coap_reply r =
         mp_coap_problem(COAP_CODE(4, 4), "there is no such result, or no more");
@@ -246,11 +254,9 @@ static void answer_result(struct coap *c, struct coap_request *q,
 
     if (q->method != MP_GET) {
         r = mp_coap_problem(COAP_CODE(4, 5), "a result can only be read");
-    } else if (!is_trusted(q->to.peer)) {
-        r = mp_coap_problem(COAP_CODE(4, 3),
-                            "results are for clients on the gateway itself");
     } else {
-        switch (mp_results_get(mp_host_results(c->host), id, &a, mp_now_us())) {
+        switch (
+            mp_results_get(mp_host_results(c->host), name, &a, mp_now_us())) {
         case MP_RESULT_UNKNOWN:
             break;
         case MP_RESULT_RUNS:
@@ -267,7 +273,7 @@ static void answer_result(struct coap *c, struct coap_request *q,
 static bool answered_here(struct coap *c, struct coap_request *q)
 {
     static const char results[] = "/results/";
-    struct mp_slice id;
+    struct mp_slice name;
 
     if (mp_slice_is(q->path, "/.well-known/core")) {
         answer_links(c, q);
@@ -275,11 +281,11 @@ static bool answered_here(struct coap *c, struct coap_request *q)
     }
     if (!mp_starts(q->path, results))
         return false;
-    id = mp_slice(q->path.ptr + sizeof results - 1,
-                  q->path.len - (sizeof results - 1));
-    if (!id.len || mp_has(id, '/'))
+    name = mp_slice(q->path.ptr + sizeof results - 1,
+                    q->path.len - (sizeof results - 1));
+    if (!name.len || mp_has(name, '/'))
         return false;
-    answer_result(c, q, id);
+    answer_result(c, q, name);
     return true;
 }
 
@@ -419,6 +425,7 @@ void mp_coap_request(coap_resource_t *resource MP_UNUSED,
 
     /* We send our own: what is empty and not confirmable libcoap drops. */
     coap_pdu_set_type(response, COAP_MESSAGE_NON);
+    c->n_datagrams += !p->reliable;
     if (p->condemned)
         return;
     read_head(&q, p, pdu);

@@ -6,11 +6,13 @@
  */
 #include "transports/coap_impl.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "core/base/text.h"
 #include "core/base/utf8.h"
+#include "core/log.h"
 
 enum { CHAIN_MAX = 3 };
 
@@ -86,16 +88,83 @@ void mp_coap_secure_fini(struct coap *c)
     free(c->psks);
 }
 
+/* ---- handshakes that fail ---- */
+
+void mp_coap_secure_begin(struct coap_peer *p)
+{
+    p->shake_us = mp_now_us();
+}
+
+void mp_coap_secure_done(struct coap_peer *p)
+{
+    p->shake_us = 0;
+    p->coap->is_unknown = false;
+}
+
+/* OpenSSL drops what it can't decrypt, as DTLS says: to have another key looks
+ * like silence. */
+void mp_coap_secure_failed(struct coap_peer *p)
+{
+    struct coap *c = p->coap;
+
+    if (!p->shake_us)
+        return;
+    p->shake_us = 0;
+    c->n_refused++;
+    snprintf(c->refused_by, sizeof c->refused_by,
+             strchr(p->address, ':') ? "[%s]:%u" : "%s:%u", p->address,
+             p->port);
+    c->refused_why = c->is_unknown
+                         ? "psk_file has no such identity"
+                         : "another key, no certificate we know, or an end in "
+                           "the middle";
+    snprintf(c->refused_name, sizeof c->refused_name, "%s",
+             c->is_unknown ? c->unknown : "");
+    c->is_unknown = false;
+}
+
+void mp_coap_secure_tick(struct coap *c, int64_t now_us)
+{
+    struct mp_field fields[] = {
+        MP_TEXT("peer", MP_S("")),
+        MP_NUM("handshakes", 0),
+        MP_TEXT("identity", MP_S("")),
+        {NULL, {0}, 0, false},
+    };
+
+    mp_list_each (at, &c->peers) {
+        struct coap_peer *p = mp_of(at, struct coap_peer, link);
+
+        if (p->shake_us && now_us - p->shake_us > COAP_SHAKE_S * MP_SECOND)
+            mp_coap_secure_failed(p);
+    }
+    if (!c->n_refused)
+        return;
+    fields[0].text = mp_slice_str(c->refused_by);
+    fields[1].number = c->n_refused;
+    fields[2].text = mp_slice_str(c->refused_name);
+    if (!c->refused_name[0])
+        fields[2].name = NULL;
+    mp_log(MP_WARN, "coap", fields, "a DTLS handshake failed: %s",
+           c->refused_why);
+    c->n_refused = 0;
+}
+
 static const coap_bin_const_t *find_key(coap_bin_const_t *identity,
                                         coap_session_t *session MP_UNUSED,
                                         void *arg)
 {
-    const struct coap *c = arg;
+    struct coap *c = arg;
 
     for (unsigned i = 0; i < c->n_psks; i++)
         if (mp_slice_eq(mp_slice(identity->s, identity->length),
                         mp_slice_str(c->psks[i].identity)))
             return &c->psks[i].key;
+    c->is_unknown = true;
+    snprintf(c->unknown, sizeof c->unknown, "%.*s",
+             (int)(identity->length < sizeof c->unknown ? identity->length
+                                                        : sizeof c->unknown),
+             (const char *)identity->s);
     return NULL;
 }
 

@@ -51,6 +51,9 @@ static void set_address(struct coap_peer *p, const struct sockaddr *a)
         inet_ntop(AF_INET6, &six->sin6_addr, p->address, sizeof p->address);
         p->port = ntohs(six->sin6_port);
     }
+    snprintf(p->source, sizeof p->source,
+             strchr(p->address, ':') ? "coap://[%s]:%u" : "coap://%s:%u",
+             p->address, p->port);
 }
 
 /* The same after a restart, but where a session doesn't outlive it. */
@@ -96,6 +99,7 @@ struct coap_peer *mp_coap_peer(struct coap *c, coap_session_t *session)
 
 static void peer_free(struct coap_peer *p)
 {
+    mp_coap_secure_failed(p);
     if (p->reliable)
         p->coap->n_connections--;
     mp_list_unlink(&p->link);
@@ -150,14 +154,22 @@ static int on_event(coap_session_t *session, const coap_event_t event)
     case COAP_EVENT_SERVER_SESSION_NEW:
         if (proto == COAP_PROTO_TCP || proto == COAP_PROTO_TLS)
             connected(c, session);
+        if (proto == COAP_PROTO_DTLS || proto == COAP_PROTO_TLS)
+            mp_coap_secure_begin(mp_coap_peer(c, session));
+        break;
+    case COAP_EVENT_DTLS_CONNECTED:
+        mp_coap_secure_done(mp_coap_peer(c, session));
         break;
     case COAP_EVENT_SERVER_SESSION_DEL:
         if (coap_session_get_app_data(session))
             peer_free(coap_session_get_app_data(session));
         coap_session_set_app_data(session, NULL);
         break;
-    case COAP_EVENT_DTLS_CLOSED:
     case COAP_EVENT_DTLS_ERROR:
+        mp_coap_secure_failed(mp_coap_peer(c, session));
+        mp_coap_observers_drop(c, session, NULL);
+        break;
+    case COAP_EVENT_DTLS_CLOSED:
     case COAP_EVENT_TCP_CLOSED:
     case COAP_EVENT_SESSION_CLOSED:
         mp_coap_observers_drop(c, session, NULL);
@@ -183,6 +195,30 @@ static void on_nack(coap_session_t *session, const coap_pdu_t *sent,
 
 /* ---- the loop ---- */
 
+/*
+ * In one step libcoap reads one datagram of each socket that is named, and
+ * sets its timer: that costs as much as the datagram.  So a socket that has
+ * more than one is named several times; once too often is an empty read.  Not
+ * so connections: the first read may be the end of one.
+ */
+static int name_again(const struct coap *c, struct epoll_event ready[EVENTS])
+{
+    if (!c->datagrams || ready[0].data.ptr != c->datagrams)
+        return 1;
+    for (int i = 1; i < COAP_AT_ONCE; i++)
+        ready[i] = ready[0];
+    return COAP_AT_ONCE;
+}
+
+static void step(struct coap *c, struct epoll_event *ready, int n)
+{
+    uint64_t before = c->n_datagrams;
+
+    coap_io_do_epoll(c->context, ready, (size_t)n);
+    if (n == 1 && c->n_datagrams > before)
+        c->datagrams = ready[0].data.ptr;
+}
+
 static void on_readable(uv_poll_t *poll, int status MP_UNUSED,
                         int events MP_UNUSED)
 {
@@ -191,13 +227,15 @@ static void on_readable(uv_poll_t *poll, int status MP_UNUSED,
     int fd = coap_context_get_coap_fd(c->context);
     struct epoll_event ready[EVENTS];
 
-    /* Of each socket one datagram is read. */
-    for (int i = 0; i < COAP_TURN; i++) {
+    for (int done = 0; done < COAP_TURN;) {
         int n = epoll_wait(fd, ready, EVENTS, 0);
 
         if (n <= 0)
             break;
-        coap_io_do_epoll(c->context, ready, (size_t)n);
+        if (n == 1 && done)
+            n = name_again(c, ready);
+        step(c, ready, n);
+        done += n;
     }
     if (c->condemned)
         drop_condemned(c);
@@ -210,6 +248,7 @@ static void on_tick(uv_timer_t *timer)
 
     mp_coap_blocks_tick(c, now_us);
     mp_coap_exchanges_tick(c, now_us);
+    mp_coap_secure_tick(c, now_us);
     mp_coap_listen_tick(c, now_us);
     if (c->context && c->condemned)
         drop_condemned(c);
@@ -334,6 +373,7 @@ void mp_coap_server_close(struct coap *c)
     coap_register_nack_handler(c->context, NULL);
     coap_free_context(c->context);
     c->context = NULL;
+    c->datagrams = NULL;
     while (!mp_list_empty(&c->peers))
         peer_free(peer_of(c->peers.next));
     mp_coap_blocks_fini(c);

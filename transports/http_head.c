@@ -89,25 +89,56 @@ bool mp_http_is_name(struct mp_slice s)
     return s.len > 0;
 }
 
-static enum MHD_Result see_name(void *good, enum MHD_ValueKind kind,
+/* The library takes the first of two; who is in front of us may take the
+ * other, and see another end of the request. */
+static const char *const once[] = {"Content-Length", "Transfer-Encoding",
+                                   "Host"};
+
+struct names {
+    bool bad;
+    unsigned n[ARRAY_LEN(once)];
+};
+
+static enum MHD_Result see_name(void *names, enum MHD_ValueKind kind,
                                 const char *name, size_t len, const char *value,
                                 size_t value_len)
 {
-    bool *is = good;
+    struct names *seen = names;
 
     (void)kind;
     (void)value;
     (void)value_len;
-    *is &= mp_http_is_name(mp_slice(name, len));
+    seen->bad |= !mp_http_is_name(mp_slice(name, len));
+    for (size_t i = 0; i < ARRAY_LEN(once); i++)
+        seen->n[i] +=
+            len == strlen(once[i]) && strncasecmp(name, once[i], len) == 0;
     return MHD_YES;
 }
 
-static bool are_names(const struct http_call *c)
+static unsigned check_names(const struct http_call *c, struct mp_why *why)
 {
-    bool are = true;
+    struct names seen = {0};
 
-    MHD_get_connection_values_n(c->conn->con, MHD_HEADER_KIND, see_name, &are);
-    return are;
+    MHD_get_connection_values_n(c->conn->con, MHD_HEADER_KIND, see_name, &seen);
+    if (seen.bad) {
+        mp_why_set(why, MP_EPARSE, "the name of a header is no name");
+        return MHD_HTTP_BAD_REQUEST;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(once); i++) {
+        if (seen.n[i] > 1) {
+            mp_why_set(why, MP_EPARSE, "more than one %s", once[i]);
+            return MHD_HTTP_BAD_REQUEST;
+        }
+    }
+    if (c->needs_host && !find(c, "Host")) { /* RFC 9112, 3.2 */
+        mp_why_set(why, MP_EPARSE, "a request of HTTP/1.1 has a Host header");
+        return MHD_HTTP_BAD_REQUEST;
+    }
+    if (strchr(c->raw, ' ')) { /* where does it end? */
+        mp_why_set(why, MP_EPARSE, "the target of the request has a blank");
+        return MHD_HTTP_BAD_REQUEST;
+    }
+    return 0;
 }
 
 unsigned mp_http_head_check(const struct http_call *c, struct mp_why *why)
@@ -118,6 +149,7 @@ unsigned mp_http_head_check(const struct http_call *c, struct mp_why *why)
         MHD_get_connection_values(c->conn->con, MHD_HEADER_KIND, NULL, NULL);
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(
         c->conn->con, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    unsigned status;
 
     if (n > MP_PAIRS_MAX) {
         mp_why_set(why, MP_EFULL, "more than %d headers", MP_PAIRS_MAX);
@@ -127,12 +159,9 @@ unsigned mp_http_head_check(const struct http_call *c, struct mp_why *why)
         mp_why_set(why, MP_EFULL, "the headers have more than %u bytes", max);
         return MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
     }
-    if (!are_names(c)) {
-        mp_why_set(why, MP_EPARSE, "the name of a header is no name");
-        return MHD_HTTP_BAD_REQUEST;
-    }
-    if (!coding.ptr)
-        return 0;
+    status = check_names(c, why);
+    if (status || !coding.ptr)
+        return status;
     if (find(c, "Content-Length")) { /* two answers to one question */
         mp_why_set(why, MP_EPARSE, "both Content-Length and Transfer-Encoding");
         return MHD_HTTP_BAD_REQUEST;

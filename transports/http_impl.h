@@ -163,10 +163,11 @@ void mp_http_say(struct http *h, int fd, unsigned status, const char *detail);
 struct http_target {
     char *text;             /* holds all of it */
     struct mp_slice path;   /* decoded, with its leading '/' */
-    struct mp_slice result; /* of /results/ID: the ID; ptr NULL: it is none */
+    struct mp_slice result; /* of /results/NAME: NAME; ptr NULL: it is none */
     bool is_star;           /* OPTIONS * */
     struct mp_pair query[MP_PAIRS_MAX];
     uint32_t n_query;
+    struct mp_slice raw_query; /* as it was sent; borrowed */
 };
 
 /* 0, or the status of a problem, and a sentence. */
@@ -182,11 +183,12 @@ struct http_call {
     struct mp_link link;
     struct http *http;
     struct http_conn *conn;
-    char *raw; /* the target, until it is parsed */
+    char *raw; /* the target, as it was sent */
     struct http_target target;
     enum mp_method method; /* MP_METHODS: none that we know */
     bool is_options;
     bool parsed, handed, suspended, answered;
+    bool needs_host;  /* it is of HTTP/1.1 */
     bool wants_async; /* Prefer: respond-async */
     bool dropped;     /* the client went away; nobody is answered */
     bool busy;        /* counted */
@@ -274,9 +276,10 @@ void mp_http_busy(struct http_call *c, unsigned status, unsigned retry_s,
 /* 204 with Allow; allowed: bits of methods. */
 void mp_http_options(struct http_call *c, unsigned allowed);
 void mp_http_not_allowed(struct http_call *c, unsigned allowed);
-/* 202: it is durable; and for who asks while it runs. */
-void mp_http_accepted(struct http_call *c, struct mp_slice id, bool preferred);
-void mp_http_running(struct http_call *c, struct mp_slice id);
+/* 202: it is durable; and for who asks while it runs.  name: its result's. */
+void mp_http_accepted(struct http_call *c, struct mp_slice name,
+                      struct mp_slice id, bool preferred);
+void mp_http_running(struct http_call *c, struct mp_slice name);
 /* To the library. */
 enum MHD_Result mp_http_reply(struct http_call *c);
 

@@ -32,12 +32,39 @@ static void on_answer(struct mp_input *in, const struct mp_answer *a)
     mp_http_answer(c, a);
 }
 
+static void accepted(struct http_call *c, const struct http_flight *f,
+                     const struct mp_input *in)
+{
+    const struct mp_results *r = mp_host_results(f->http->host);
+    char name[MP_RESULT_NAME + 1];
+
+    mp_http_accepted(c, mp_results_name_of(r, in, name), in->id, f->preferred);
+}
+
+static void drop_result(struct http *h, const struct mp_input *in)
+{
+    struct mp_results *r = mp_host_results(h->host);
+    char name[MP_RESULT_NAME + 1];
+
+    mp_results_drop(r, mp_results_name_of(r, in, name));
+}
+
+/* False: another one has begun it. */
+static bool begin_result(struct http *h, const struct mp_input *in)
+{
+    struct mp_results *r = mp_host_results(h->host);
+    char name[MP_RESULT_NAME + 1];
+
+    return mp_results_begin(r, mp_results_name_of(r, in, name),
+                            in->received_us);
+}
+
 /* What it is told when it is settled and nothing was said before. */
 static void tell_settled(struct http_call *c, const struct http_flight *f,
                          const struct mp_input *in)
 {
     if (f->async && !in->lost)
-        mp_http_accepted(c, in->id, f->preferred);
+        accepted(c, f, in);
     else
         mp_http_busy(c, MHD_HTTP_SERVICE_UNAVAILABLE, HTTP_RETRY_S,
                      "this could not be kept; ask again");
@@ -49,7 +76,7 @@ static void on_settled(struct mp_input *in)
     struct http_call *c = f->call;
 
     if (f->begun && in->lost && f->http)
-        mp_results_drop(mp_host_results(f->http->host), in->id);
+        drop_result(f->http, in);
     if (c) {
         mp_http_call_detach(c);
         tell_settled(c, f, in);
@@ -139,7 +166,8 @@ static void set_id(struct http_call *c, struct mp_input *in, struct words *w)
 /*
  * What tells this request from all others, after a restart and a change of the
  * functions, too: so it is no number of an endpoint that is hashed, but what
- * was asked for.
+ * was asked for.  All of it: a key that comes again with another query or body
+ * is another request, and must not be told what became of the first.
  */
 static void set_exchange(struct http_call *c, struct mp_input *in,
                          struct words *w)
@@ -154,6 +182,8 @@ static void set_exchange(struct http_call *c, struct mp_input *in,
     mp_hasher_add(&hasher, MP_S("http"));
     mp_hasher_add(&hasher, in->method);
     mp_hasher_add(&hasher, in->topic);
+    mp_hasher_add(&hasher, c->target.raw_query);
+    mp_hasher_add(&hasher, in->data);
     mp_hasher_add(&hasher, key);
     hash_text(&hasher, w->exchange);
     in->exchange = mp_slice(w->exchange, HTTP_ID);
@@ -233,8 +263,7 @@ bool mp_http_fly(struct http_call *c, const struct mp_endpoint *e)
     h->n_flights++;
     /* Its answer may be there before it is settled. */
     if (f->async)
-        f->begun =
-            mp_results_begin(mp_host_results(h->host), in->id, in->received_us);
+        f->begun = begin_result(h, in);
     mp_host_input(h->host, in);
     return true;
 }

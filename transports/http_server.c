@@ -283,11 +283,13 @@ static enum MHD_Result reply(struct http_call *c)
     return mp_http_reply(c);
 }
 
-static enum MHD_Result head(struct http_call *c, const char *method)
+static enum MHD_Result head(struct http_call *c, const char *method,
+                            const char *version)
 {
     uint64_t len;
     bool known;
 
+    c->needs_host = strcmp(version, MHD_HTTP_VERSION_1_0) != 0;
     mp_http_call_head(c, method);
     known = mp_http_length(c, &len);
     /* Refused, and reading all that comes would be no better. */
@@ -300,7 +302,7 @@ static enum MHD_Result head(struct http_call *c, const char *method)
 
 static enum MHD_Result on_call(void *http MP_UNUSED, struct MHD_Connection *con,
                                const char *url MP_UNUSED, const char *method,
-                               const char *version MP_UNUSED, const char *data,
+                               const char *version, const char *data,
                                size_t *len, void **context)
 {
     struct http_call *c = *context;
@@ -308,7 +310,7 @@ static enum MHD_Result on_call(void *http MP_UNUSED, struct MHD_Connection *con,
     if (c->dropped)
         return MHD_NO;
     if (!c->parsed)
-        return head(c, method);
+        return head(c, method, version);
     if (*len) {
         bool more = mp_http_call_body(c, data, *len);
 
@@ -341,12 +343,14 @@ static struct MHD_Daemon *start(struct http *h)
     unsigned flags = MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET |
                      MHD_ALLOW_SUSPEND_RESUME | (h->cert ? MHD_USE_TLS : 0);
 
+    /* Not strict: its own refusal of a request without Host has its header
+     * twice; we look at that, and at blanks in a target (http_head.c). */
     return MHD_start_daemon(
         flags, 0, NULL, NULL, on_call, h, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)h->config->http.connections,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)h->config->http.max_header + MEMORY_MORE,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
+        MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
         MHD_OPTION_URI_LOG_CALLBACK, on_uri, h, MHD_OPTION_NOTIFY_COMPLETED,
         on_completed, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
         MHD_OPTION_ARRAY, h->cert ? tls : tls + ARRAY_LEN(tls) - 1,

@@ -3,7 +3,9 @@
  * decoded, so that an encoded '/' or '&' is data.
  *
  * Data that may not be in a level of a topic ('/', '+', '#', control bytes,
- * what is no UTF-8) is refused: a param can always be put into a topic.
+ * what is no UTF-8) is refused: a param can always be put into a topic.  So are
+ * '.' and '..', however they are written: whoever stands before us may take
+ * them for steps (RFC 3986, 5.2.4), and to a function they are no names.
  */
 #include "transports/http_impl.h"
 
@@ -61,6 +63,8 @@ static const char *level_fault(struct mp_slice level)
         return "a level of the path holds '/', '+' or '#'";
     if (has_control(level))
         return "a level of the path holds a control byte";
+    if (mp_slice_is(level, ".") || mp_slice_is(level, ".."))
+        return "a level of the path is '.' or '..'";
     return mp_utf8_valid(level) ? NULL : "the path is no UTF-8";
 }
 
@@ -85,24 +89,13 @@ static const char *parse_path(struct http_target *t, struct mp_slice raw,
     return NULL;
 }
 
-/* The id of /results/ID is a sender's word: it may hold anything printable. */
-static const char *parse_result(struct http_target *t, struct mp_slice raw,
-                                char **at)
+static void find_result(struct http_target *t)
 {
     size_t len = sizeof RESULTS - 1;
-    struct mp_slice id = mp_slice(raw.ptr + len, raw.len - len);
 
-    if (!decode(id, false, at, &t->result))
-        return "'%' without two hex digits in the path";
-    t->path = raw;
-    return NULL;
-}
-
-static bool is_result(struct mp_slice raw)
-{
-    return mp_starts(raw, RESULTS) && raw.len > sizeof RESULTS - 1 &&
-           !memchr(raw.ptr + sizeof RESULTS - 1, '/',
-                   raw.len - (sizeof RESULTS - 1));
+    if (mp_starts(t->path, RESULTS) && t->path.len > len &&
+        !memchr(t->path.ptr + len, '/', t->path.len - len))
+        t->result = mp_slice(t->path.ptr + len, t->path.len - len);
 }
 
 static const char *parse_query(struct http_target *t, struct mp_slice raw,
@@ -153,6 +146,7 @@ unsigned mp_http_target_parse(struct http_target *t, struct mp_slice raw,
         return 0;
     raw = without_authority(raw);
     mp_split(&raw, '?', &path);
+    t->raw_query = raw;
     if (!path.len)
         path = MP_S("/");
     if (path.ptr[0] != '/') {
@@ -161,10 +155,7 @@ unsigned mp_http_target_parse(struct http_target *t, struct mp_slice raw,
     }
     t->text = mp_alloc(path.len + raw.len + 1);
     at = t->text;
-    if (is_result(path))
-        fault = parse_result(t, path, &at);
-    else
-        fault = parse_path(t, path, &at);
+    fault = parse_path(t, path, &at);
     if (!fault && t->path.len > MP_TOPIC_MAX) {
         mp_why_set(why, MP_EPARSE, "the path has more than %d bytes",
                    MP_TOPIC_MAX);
@@ -172,8 +163,10 @@ unsigned mp_http_target_parse(struct http_target *t, struct mp_slice raw,
     }
     if (!fault)
         fault = parse_query(t, raw, &at);
-    if (!fault)
+    if (!fault) {
+        find_result(t);
         return 0;
+    }
     mp_why_set(why, MP_EPARSE, "%s", fault);
     return MHD_HTTP_BAD_REQUEST;
 }

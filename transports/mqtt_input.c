@@ -12,6 +12,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/crash.h"
+#include "core/base/trace.h"
 #include "core/log.h"
 #include "core/metrics.h"
 
@@ -84,7 +85,7 @@ static void take_pair(struct mp_input *from, struct props *p,
     if (mp_slice_is(pair.name, "id") && pair.value.len && !p->has_id)
         set_id(from, p, pair.value);
     else if (mp_slice_is(pair.name, "traceparent") && !from->traceparent.ptr &&
-             pair.value.len <= MP_TRACE_MAX)
+             mp_trace_is(pair.value))
         from->traceparent = pair.value;
     else
         p->pairs[from->n_properties++] = pair;

@@ -98,6 +98,19 @@ static bool lane_flush(struct mqtt_lane *l)
 
 /* ---- reading ---- */
 
+/*
+ * A lane of its own reads on while HELD.  Windows that open one after the other
+ * would hold it for ever, and the pings with it; so after a while it waits for
+ * those that are open, which takes half the keepalive at most.
+ */
+static bool is_held_long(const struct mqtt_lane *l)
+{
+    const struct mp_gate *g = &l->gate;
+
+    return g->state == MP_GATE_HELD && g->read_on &&
+           mp_now_us() - g->held_us > l->conn.mq->config->mqtt.keepalive_us / 4;
+}
+
 /* Nothing is read before a new session is durable: what it brings would have
  * another id after a restart. */
 static bool may_read(const struct mqtt_lane *l)
@@ -106,7 +119,7 @@ static bool may_read(const struct mqtt_lane *l)
 
     return l->conn.state == MQTT_UP && !l->conn.doomed[0] && !l->gathering &&
            !l->unkept && !mq->draining && !mq->paused &&
-           mp_gate_may_read(&l->gate);
+           mp_gate_may_read(&l->gate) && !is_held_long(l);
 }
 
 /* True: the socket is dry.  False: the gate wants no more for now. */

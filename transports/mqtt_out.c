@@ -13,11 +13,30 @@
 
 #include "core/base/clock.h"
 #include "core/log.h"
+#include "core/metrics.h"
 
 static void out_done(struct mp_output *out, unsigned reason, const char *why)
 {
     mp_list_unlink(&out->link);
     out->done(out, reason, why);
+}
+
+/* ---- expiry ---- */
+
+/* Without a broker one may wait here for hours.  False: it is over; an expiry
+ * of 0 seconds is for who is there when it leaves at once. */
+static bool expiry_left(const struct mp_output *out, uint32_t *left_s)
+{
+    int64_t waited_s =
+        out->has_expiry ? (mp_now_us() - out->since_us) / MP_SECOND : 0;
+
+    *left_s = out->expiry_s;
+    if (waited_s <= 0)
+        return true;
+    if (waited_s >= out->expiry_s)
+        return false;
+    *left_s -= (uint32_t)waited_s;
+    return true;
 }
 
 /* ---- properties ---- */
@@ -56,7 +75,7 @@ static void add_pair(mosquitto_property **props, struct mp_slice name,
 }
 
 static mosquitto_property *out_props(const struct mp_output *out,
-                                     struct mp_buf *room)
+                                     uint32_t expiry_s, struct mp_buf *room)
 {
     mosquitto_property *props = NULL;
 
@@ -74,7 +93,7 @@ static mosquitto_property *out_props(const struct mp_output *out,
             (uint16_t)out->correlation.len));
     if (out->has_expiry)
         mp_mqtt_added(mosquitto_property_add_int32(
-            &props, MQTT_PROP_MESSAGE_EXPIRY_INTERVAL, out->expiry_s));
+            &props, MQTT_PROP_MESSAGE_EXPIRY_INTERVAL, expiry_s));
     return props;
 }
 
@@ -103,9 +122,15 @@ static bool hand_over(struct mqtt_out *o, struct mp_output *out,
                       struct mp_buf *room)
 {
     mosquitto_property *props = NULL;
+    uint32_t expiry_s;
     int rc, mid = 0;
     char topic[MP_TOPIC_MAX + 1];
 
+    if (!expiry_left(out, &expiry_s)) {
+        mp_metrics.outputs_expired++;
+        out_done(out, 0, NULL);
+        return true;
+    }
     if (out->topic.len > MP_TOPIC_MAX || out->data.len > MQTT_MAX_PAYLOAD) {
         out_done(out, MQTT_RC_PACKET_TOO_LARGE, "topic or payload is too long");
         return true;
@@ -113,7 +138,7 @@ static bool hand_over(struct mqtt_out *o, struct mp_output *out,
     memcpy(topic, out->topic.ptr, out->topic.len);
     topic[out->topic.len] = '\0';
     if (o->conn.version == MQTT_PROTOCOL_V5)
-        props = out_props(out, room);
+        props = out_props(out, expiry_s, room);
     rc = mosquitto_publish_v5(o->conn.m, &mid, topic, (int)out->data.len,
                               out->data.ptr, out->qos, out->retain, props);
     mosquitto_property_free_all(&props);
@@ -166,6 +191,8 @@ void mp_mqtt_out_publish(struct mqtt_out *o, struct mp_output *out)
 {
     mp_list_init(&out->link);
     mp_list_append(&o->waiting, &out->link);
+    if (out->has_expiry)
+        out->since_us = mp_now_us();
     o->dirty = true;
 }
 

@@ -12,6 +12,7 @@
 #include "core/api/impl.h"
 #include "core/base/clock.h"
 #include "core/base/json.h"
+#include "core/base/text.h"
 #include "core/live.h"
 #include "core/show.h"
 
@@ -255,6 +256,33 @@ static bool as_if_by(struct mp_call *c, const struct mp_slot *slot,
     return true;
 }
 
+/* It is named, and one whose name is near. */
+static void no_function(struct mp_call *c, bool known)
+{
+    enum { NEAR_MAX = 512 }; /* functions that are looked at */
+    struct mp_slice name = c->request.function;
+    const char *words[NEAR_MAX], *near;
+    size_t n = 0;
+
+    mp_list_each (at, &mp_call_host(c)->catalog.slots) {
+        const struct mp_slot *slot = mp_of(at, struct mp_slot, link);
+
+        if (!slot->gone && n < NEAR_MAX)
+            words[n++] = slot->name;
+    }
+    near = known ? NULL : mp_nearest(name, words, n);
+    if (known)
+        mp_buf_printf(&c->out, "function '%.*s' is not live; the log says why",
+                      MP_FMT(mp_cut(name, MP_NAME_MAX)));
+    else
+        mp_buf_printf(&c->out, "there is no function '%.*s'%s%s%s",
+                      MP_FMT(mp_cut(name, MP_NAME_MAX)),
+                      near ? "; did you mean '" : "", near ? near : "",
+                      near ? "'?" : "");
+    mp_buf_put(&c->out, "", 1);
+    mp_call_problem(c, 404, c->out.ptr);
+}
+
 static void send_event(struct mp_call *c)
 {
     struct mp_host *h = mp_call_host(c);
@@ -279,9 +307,7 @@ static void send_event(struct mp_call *c)
     if (!e.data.ptr)
         e.data = MP_S("");
     if (!slot || !slot->live) {
-        mp_call_problem(c, 404,
-                        slot ? "this function is not live; the log says why"
-                             : "there is no such function");
+        no_function(c, slot != NULL);
         return;
     }
     if (slot->live->fn->state_key && !r->key.ptr) {

@@ -72,6 +72,9 @@ struct mp_event {
     /* pairs: arrays of at most MP_PAIRS_MAX; names of headers in lower case */
     const struct mp_pair *params, *properties, *query, *headers;
     uint32_t n_params, n_properties, n_query, n_headers;
+    /* MP_EVENT_BATCH: its events, oldest first; they have no events */
+    const struct mp_event *events;
+    uint32_t n_events;
 };
 
 /* Room for all pairs of one event. */
@@ -119,8 +122,20 @@ struct mp_outcome {
     uint32_t n_headers; /* MP_RESULT_REPLY: read with mp_read_headers */
     struct mp_slice headers;
     int64_t max_age_us; /* MP_RESULT_REPLY: -1: none was given */
+    /* MP_EVENT_BATCH, ok: which of its events asked for another end; read
+     * with mp_read_verdict */
+    uint32_t n_verdicts;
+    struct mp_slice verdicts;
     uint32_t n_effects, n_logs, logs_cut; /* lines past log_bytes */
     struct mp_slice effects, logs;        /* read with mp_wire_next_* */
+};
+
+/* e:retry, e:reject on a member of event.events; at most one a member, in
+ * rising order. */
+struct mp_verdict {
+    uint32_t event; /* index, from 0 */
+    bool retry;     /* else rejected */
+    struct mp_slice reason;
 };
 
 enum mp_effect_kind {
@@ -128,8 +143,8 @@ enum mp_effect_kind {
     MP_EFFECT_SEND,
     MP_EFFECT_ALARM,
     MP_EFFECT_STATE,
+    MP_EFFECT_NOTIFY,
     MP_EFFECT_KINDS
-    /* notify comes with the issue that needs it */
 };
 
 /* How a value was changed, for who shows it; what counts is the value. */
@@ -149,6 +164,7 @@ const char *mp_state_op_name(enum mp_state_op op);
  *   SEND     name (the function), key, data, format, delay_us
  *   ALARM    name, key, cancel, or after_us or at_us, slack_us, data
  *   STATE    name, op, value (kind NONE: deleted), ttl_us
+ *   NOTIFY   topic (the path, with its leading /), data, format, max_age_us
  */
 struct mp_effect {
     enum mp_effect_kind kind;
@@ -171,7 +187,8 @@ struct mp_effect {
     int64_t slack_us;
     enum mp_state_op op;
     struct mp_value value;
-    int64_t ttl_us; /* 0: none */
+    int64_t ttl_us;     /* 0: none */
+    int64_t max_age_us; /* NOTIFY: how long the value is fresh */
 };
 
 /*

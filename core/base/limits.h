@@ -50,6 +50,10 @@ enum {
     MP_FUNCTION_BYTES_MAX = 1 << 20,
     MP_TRIGGERS_MAX = 64,
 
+    /* Events of one batch; their texts are at most a quarter of a frame. */
+    MP_BATCH_MAX = 1000,
+    MP_REASON_MAX = 512, /* why one of them ended otherwise */
+
     MP_ERROR_MAX = 1024,     /* bytes of an error message kept */
     MP_TRACEBACK_MAX = 4096, /* bytes of a traceback kept */
 

@@ -39,7 +39,7 @@ static unsigned distance(struct mp_slice a, struct mp_slice b)
 
 const char *mp_nearest(struct mp_slice word, const char *const *words, size_t n)
 {
-    unsigned best = word.len <= 3 ? 2 : 3; /* one more than what counts */
+    unsigned best = word.len <= 4 ? 2 : 3; /* one more than what counts */
     const char *found = NULL;
 
     if (!word.len || word.len > WORD_MAX)

@@ -11,7 +11,7 @@
 /*
  * The word of the list that was probably meant: the first of the nearest
  * ones, at most two edits away (a letter put in, left out, changed, or two
- * neighbours swapped), one for words of up to three letters.  NULL: none is
+ * neighbours swapped), one for words of up to four letters.  NULL: none is
  * near, or it is there as written.
  */
 const char *mp_nearest(struct mp_slice word, const char *const *words,

@@ -310,7 +310,7 @@ void mp_get_event(struct mp_reader *r, struct mp_event *e,
 
 /* ---- LOAD, UNLOAD ---- */
 
-enum { ENV_MAX = 1024, GRANTS_MAX = 1024 };
+enum { ENV_MAX = 1024, GRANTS_MAX = 1024, SECRETS_MAX = 1024 };
 
 void mp_wire_load(struct mp_buf *b, const struct mp_load *load)
 {
@@ -321,7 +321,7 @@ void mp_wire_load(struct mp_buf *b, const struct mp_load *load)
     mp_put_slice(b, load->name);
     mp_put_slice(b, load->version);
     mp_put_slice(b, load->node);
-    mp_put_slice(b, load->timezone);
+    mp_put_slice(b, load->zone);
     mp_put_slice(b, load->prefix);
     mp_put_u32(b, load->memory);
     mp_put_u32(b, load->outputs);
@@ -336,45 +336,68 @@ void mp_wire_load(struct mp_buf *b, const struct mp_load *load)
     mp_put_u8(b, load->has_state);
     mp_put_u8(b, load->has_key);
     mp_put_u64(b, load->state_quota);
+    put_pairs(b, load->secrets, load->n_secrets);
+    put_slices(b, load->observes, load->n_observes);
     mp_frame_end(b, mark);
+}
+
+/* A list at the start of what is left of an array. */
+static uint32_t take_pairs(struct mp_reader *r, const struct mp_pair **list,
+                           struct mp_pair **left, uint32_t max)
+{
+    uint32_t n = get_pairs(r, *left, max);
+
+    *list = *left;
+    *left += n;
+    return n;
+}
+
+static uint32_t take_slices(struct mp_reader *r, const struct mp_slice **list,
+                            struct mp_slice **left, uint32_t max)
+{
+    uint32_t n = get_slices(r, *left, max);
+
+    *list = *left;
+    *left += n;
+    return n;
 }
 
 int mp_read_load(struct mp_slice body, struct mp_load *load,
                  struct mp_load_store *store)
 {
     struct mp_reader r = mp_reader(body);
+    struct mp_slice *slices;
+    struct mp_pair *pairs;
 
     *load = (struct mp_load){0};
-    store->pairs = mp_alloc((ENV_MAX + MP_FILES_MAX) * sizeof(struct mp_pair));
-    store->slices =
-        mp_alloc((2 * GRANTS_MAX + MP_TRIGGERS_MAX) * sizeof(struct mp_slice));
+    pairs = store->pairs = mp_alloc((ENV_MAX + MP_FILES_MAX + SECRETS_MAX) *
+                                    sizeof(struct mp_pair));
+    slices = store->slices = mp_alloc((2 * GRANTS_MAX + 2 * MP_TRIGGERS_MAX) *
+                                      sizeof(struct mp_slice));
     load->id = mp_get_u64(&r);
     load->fn = mp_get_u32(&r);
     load->name = mp_get_slice(&r);
     load->version = mp_get_slice(&r);
     load->node = mp_get_slice(&r);
-    load->timezone = mp_get_slice(&r);
+    load->zone = mp_get_slice(&r);
     load->prefix = mp_get_slice(&r);
     load->memory = mp_get_u32(&r);
     load->outputs = mp_get_u32(&r);
     load->output_bytes = mp_get_u32(&r);
     load->log_bytes = mp_get_u32(&r);
     load->fake_wall_us = (int64_t)mp_get_u64(&r);
-    load->env = store->pairs;
-    load->n_env = get_pairs(&r, store->pairs, ENV_MAX);
-    load->files = store->pairs + ENV_MAX;
-    load->n_files = get_pairs(&r, store->pairs + ENV_MAX, MP_FILES_MAX);
-    load->grants = store->slices;
-    load->n_grants = get_slices(&r, store->slices, GRANTS_MAX);
-    load->triggers = store->slices + GRANTS_MAX;
+    load->n_env = take_pairs(&r, &load->env, &pairs, ENV_MAX);
+    load->n_files = take_pairs(&r, &load->files, &pairs, MP_FILES_MAX);
+    load->n_grants = take_slices(&r, &load->grants, &slices, GRANTS_MAX);
     load->n_triggers =
-        get_slices(&r, store->slices + GRANTS_MAX, MP_TRIGGERS_MAX);
-    load->sends = store->slices + GRANTS_MAX + MP_TRIGGERS_MAX;
-    load->n_sends = get_slices(&r, store->slices + GRANTS_MAX + MP_TRIGGERS_MAX,
-                               GRANTS_MAX);
+        take_slices(&r, &load->triggers, &slices, MP_TRIGGERS_MAX);
+    load->n_sends = take_slices(&r, &load->sends, &slices, GRANTS_MAX);
     load->has_state = get_bool(&r);
     load->has_key = get_bool(&r);
     load->state_quota = mp_get_u64(&r);
+    load->n_secrets = take_pairs(&r, &load->secrets, &pairs, SECRETS_MAX);
+    load->n_observes =
+        take_slices(&r, &load->observes, &slices, MP_TRIGGERS_MAX);
     if (finish(&r)) {
         mp_load_fini(store);
         return MP_EPARSE;
@@ -407,6 +430,68 @@ int mp_read_unload(struct mp_slice body, uint32_t *fn)
 
 /* ---- RUN, RESUME, CANCEL ---- */
 
+static void put_events(struct mp_buf *b, const struct mp_event *batch)
+{
+    mp_put_u32(b, batch->n_events);
+    for (uint32_t i = 0; i < batch->n_events; i++)
+        mp_put_event(b, &batch->events[i]);
+}
+
+static uint32_t count_pairs(const struct mp_event *e)
+{
+    return e->n_params + e->n_properties + e->n_query + e->n_headers;
+}
+
+/* How many pairs the next n events have in all. */
+static size_t count_ahead(struct mp_reader *r, uint32_t n)
+{
+    struct mp_reader ahead = *r;
+    struct mp_pair pairs[MP_EVENT_PAIRS];
+    struct mp_event e;
+    size_t sum = 0;
+
+    for (uint32_t i = 0; i < n && !ahead.bad; i++) {
+        mp_get_event(&ahead, &e, pairs);
+        ahead.bad |= e.type == MP_EVENT_BATCH; /* none within another */
+        sum += count_pairs(&e);
+    }
+    r->bad |= ahead.bad;
+    return sum;
+}
+
+static void keep(const struct mp_pair **list, uint32_t n, struct mp_pair **at)
+{
+    if (n)
+        memcpy(*at, *list, n * sizeof **at);
+    *list = *at;
+    *at += n;
+}
+
+/* Read twice: pairs are few, and room for all there may be is megabytes. */
+static void get_events(struct mp_reader *r, struct mp_event *batch,
+                       struct mp_run_store *store)
+{
+    uint32_t n = get_count(r, MP_BATCH_MAX);
+    size_t n_pairs = count_ahead(r, n);
+    struct mp_pair pairs[MP_EVENT_PAIRS], *at;
+
+    if (r->bad)
+        return;
+    store->events = mp_alloc(n * sizeof *store->events + n_pairs * sizeof *at);
+    at = (struct mp_pair *)(store->events + n);
+    for (uint32_t i = 0; i < n; i++) {
+        struct mp_event *e = &store->events[i];
+
+        mp_get_event(r, e, pairs);
+        keep(&e->params, e->n_params, &at);
+        keep(&e->properties, e->n_properties, &at);
+        keep(&e->query, e->n_query, &at);
+        keep(&e->headers, e->n_headers, &at);
+    }
+    batch->events = store->events;
+    batch->n_events = n;
+}
+
 void mp_wire_run(struct mp_buf *b, const struct mp_run *run)
 {
     size_t mark = mp_frame_begin(b, MP_FRAME_RUN);
@@ -416,6 +501,8 @@ void mp_wire_run(struct mp_buf *b, const struct mp_run *run)
     mp_put_u64(b, (uint64_t)run->fake_wall_us);
     mp_put_u8(b, run->clock_ok);
     mp_put_event(b, &run->event);
+    if (run->event.type == MP_EVENT_BATCH)
+        put_events(b, &run->event);
     mp_put_u8(b, run->state.complete);
     mp_put_u64(b, (uint64_t)run->state.left);
     mp_put_u32(b, run->state.n);
@@ -423,21 +510,37 @@ void mp_wire_run(struct mp_buf *b, const struct mp_run *run)
     mp_frame_end(b, mark);
 }
 
-int mp_read_run(struct mp_slice body, struct mp_run *run, struct mp_pair *pairs)
+int mp_read_run(struct mp_slice body, struct mp_run *run,
+                struct mp_run_store *store)
 {
     struct mp_reader r = mp_reader(body);
 
     *run = (struct mp_run){0};
+    store->events = NULL;
     run->id = mp_get_u64(&r);
     run->fn = mp_get_u32(&r);
     run->fake_wall_us = (int64_t)mp_get_u64(&r);
     run->clock_ok = get_bool(&r);
-    mp_get_event(&r, &run->event, pairs);
+    mp_get_event(&r, &run->event, store->pairs);
+    if (run->event.type == MP_EVENT_BATCH)
+        get_events(&r, &run->event, store);
     run->state.complete = get_bool(&r);
     run->state.left = (int64_t)mp_get_u64(&r);
     run->state.n = mp_get_u32(&r);
     run->state.entries = mp_get_slice(&r);
-    return finish(&r);
+    if (finish(&r)) {
+        mp_run_fini(store);
+        return MP_EPARSE;
+    }
+    return 0;
+}
+
+void mp_run_fini(struct mp_run_store *store)
+{
+    if (!store->events)
+        return;
+    free(store->events);
+    store->events = NULL;
 }
 
 void mp_wire_resume(struct mp_buf *b, const struct mp_resume *resume)
@@ -598,6 +701,8 @@ void mp_wire_done(struct mp_buf *b, const struct mp_outcome *out)
     mp_put_u32(b, out->n_headers);
     mp_put_slice(b, out->headers);
     mp_put_u64(b, (uint64_t)out->max_age_us);
+    mp_put_u32(b, out->n_verdicts);
+    mp_put_slice(b, out->verdicts);
     mp_put_u32(b, out->n_effects);
     mp_put_slice(b, out->effects);
     mp_put_u32(b, out->n_logs);
@@ -625,6 +730,8 @@ int mp_read_done(struct mp_slice body, struct mp_outcome *out)
     out->n_headers = mp_get_u32(&r);
     out->headers = mp_get_slice(&r);
     out->max_age_us = (int64_t)mp_get_u64(&r);
+    out->n_verdicts = get_count(&r, MP_BATCH_MAX);
+    out->verdicts = mp_get_slice(&r);
     out->n_effects = mp_get_u32(&r);
     out->effects = mp_get_slice(&r);
     out->n_logs = mp_get_u32(&r);
@@ -654,7 +761,7 @@ int mp_read_headers(const struct mp_outcome *out, struct mp_pair *headers)
     return finish(&r);
 }
 
-/* ---- effects and log lines ---- */
+/* ---- effects, verdicts and log lines ---- */
 
 static void put_publish(struct mp_buf *b, const struct mp_effect *effect)
 {
@@ -682,11 +789,33 @@ static void get_publish(struct mp_reader *r, struct mp_effect *effect,
     effect->n_properties = get_pairs(r, pairs, MP_PAIRS_MAX);
 }
 
+static void put_notify(struct mp_buf *b, const struct mp_effect *effect)
+{
+    mp_put_slice(b, effect->topic);
+    mp_put_slice(b, effect->data);
+    mp_put_u8(b, (uint8_t)effect->format);
+    mp_put_u64(b, (uint64_t)effect->max_age_us);
+}
+
+static void get_notify(struct mp_reader *r, struct mp_effect *effect)
+{
+    effect->topic = mp_get_slice(r);
+    effect->data = mp_get_slice(r);
+    effect->format = (enum mp_format)get_below(r, MP_FORMATS);
+    effect->max_age_us = (int64_t)mp_get_u64(r);
+    if (effect->max_age_us < 0 || effect->topic.len > MP_TOPIC_MAX)
+        r->bad = true;
+}
+
 void mp_wire_put_effect(struct mp_buf *b, const struct mp_effect *effect)
 {
     mp_put_u8(b, (uint8_t)effect->kind);
     if (effect->kind == MP_EFFECT_PUBLISH) {
         put_publish(b, effect);
+        return;
+    }
+    if (effect->kind == MP_EFFECT_NOTIFY) {
+        put_notify(b, effect);
         return;
     }
     mp_put_slice(b, effect->name);
@@ -743,6 +872,10 @@ int mp_read_effect(struct mp_reader *r, struct mp_effect *effect,
         get_publish(r, effect, pairs);
         return r->bad ? MP_EPARSE : 0;
     }
+    if (effect->kind == MP_EFFECT_NOTIFY) {
+        get_notify(r, effect);
+        return r->bad ? MP_EPARSE : 0;
+    }
     effect->name = mp_get_slice(r);
     effect->has_key = get_bool(r);
     effect->key = mp_get_slice(r);
@@ -762,6 +895,23 @@ int mp_read_effect(struct mp_reader *r, struct mp_effect *effect,
         sane = is_sane_event(effect);
     }
     if (!sane || effect->kind == 0 || !within(effect->key, 0, MP_KEY_MAX))
+        r->bad = true;
+    return r->bad ? MP_EPARSE : 0;
+}
+
+void mp_wire_put_verdict(struct mp_buf *b, const struct mp_verdict *verdict)
+{
+    mp_put_u32(b, verdict->event);
+    mp_put_u8(b, verdict->retry);
+    mp_put_slice(b, verdict->reason);
+}
+
+int mp_read_verdict(struct mp_reader *r, struct mp_verdict *verdict)
+{
+    verdict->event = mp_get_u32(r);
+    verdict->retry = get_bool(r);
+    verdict->reason = mp_get_slice(r);
+    if (verdict->event >= MP_BATCH_MAX || verdict->reason.len > MP_REASON_MAX)
         r->bad = true;
     return r->bad ? MP_EPARSE : 0;
 }

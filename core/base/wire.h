@@ -79,7 +79,8 @@ enum { MP_FD_SOCKET = 3, MP_FD_PAGE = 4 };
 struct mp_load {
     uint64_t id; /* of this load, from the counter of runs */
     uint32_t fn; /* the host's number for this version */
-    struct mp_slice name, version, node, timezone;
+    struct mp_slice name, version, node;
+    struct mp_slice zone;   /* a table of local.h, for os.date; empty: UTC */
     struct mp_slice prefix; /* topics of the host, [mqtt] prefix */
     uint32_t memory;        /* limit of the arena, bytes */
     uint32_t outputs, output_bytes, log_bytes;
@@ -89,9 +90,14 @@ struct mp_load {
     /* publish filters, names of triggers, functions it may send to */
     const struct mp_slice *grants, *triggers, *sends;
     uint32_t n_grants, n_triggers, n_sends;
-    bool has_state;       /* it has a [state] section */
-    bool has_key;         /* ... with a key: mp.state.of, actors */
-    uint64_t state_quota; /* for messages */
+    bool has_state;                /* it has a [state] section */
+    bool has_key;                  /* ... with a key: mp.state.of, actors */
+    uint64_t state_quota;          /* for messages */
+    const struct mp_pair *secrets; /* names it was granted, and values */
+    uint32_t n_secrets;
+    /* paths of its observe triggers, as filters: what mp.notify may name */
+    const struct mp_slice *observes;
+    uint32_t n_observes;
 };
 
 /* Arrays that a decoded load points into; freed by mp_load_fini. */
@@ -132,6 +138,13 @@ struct mp_run {
     bool clock_ok;
     struct mp_event event;
     struct mp_run_state state; /* empty without [state] */
+};
+
+/* What a decoded run points into; freed by mp_run_fini.  One event needs no
+ * memory beyond this. */
+struct mp_run_store {
+    struct mp_pair pairs[MP_EVENT_PAIRS]; /* of the event */
+    struct mp_event *events; /* of a batch, their pairs behind them; or NULL */
 };
 
 /*
@@ -212,7 +225,8 @@ static inline void mp_put_slice(struct mp_buf *b, struct mp_slice s)
 void mp_put_value(struct mp_buf *b, const struct mp_value *v);
 void mp_put_entry(struct mp_buf *b, const struct mp_entry *e);
 
-/* An event by itself, as it is kept in the database. */
+/* An event by itself, as it is kept in the database.  Those of a batch are
+ * not written: each has a row of its own. */
 void mp_put_event(struct mp_buf *b, const struct mp_event *e);
 
 /* Whole frames. */
@@ -226,8 +240,9 @@ void mp_wire_loaded(struct mp_buf *b, const struct mp_loaded *loaded);
 void mp_wire_wait(struct mp_buf *b, const struct mp_wait *wait);
 void mp_wire_done(struct mp_buf *b, const struct mp_outcome *out);
 
-/* One element of an outcome's effects or logs. */
+/* One element of an outcome's effects, verdicts or logs. */
 void mp_wire_put_effect(struct mp_buf *b, const struct mp_effect *effect);
+void mp_wire_put_verdict(struct mp_buf *b, const struct mp_verdict *verdict);
 void mp_wire_put_log(struct mp_buf *b, const struct mp_log_line *line);
 
 /* ---- reading ---- */
@@ -310,10 +325,10 @@ MP_MUST int mp_read_load(struct mp_slice body, struct mp_load *load,
                          struct mp_load_store *store);
 void mp_load_fini(struct mp_load_store *store);
 MP_MUST int mp_read_unload(struct mp_slice body, uint32_t *fn);
-/* params, properties, query and headers point into pairs, of
- * MP_EVENT_PAIRS */
+/* With MP_EPARSE there is nothing to free. */
 MP_MUST int mp_read_run(struct mp_slice body, struct mp_run *run,
-                        struct mp_pair *pairs);
+                        struct mp_run_store *store);
+void mp_run_fini(struct mp_run_store *store);
 MP_MUST int mp_read_resume(struct mp_slice body, struct mp_resume *resume);
 MP_MUST int mp_read_cancel(struct mp_slice body, uint64_t *run);
 /* handlers point into names, of MP_TRIGGERS_MAX */
@@ -331,6 +346,7 @@ MP_MUST int mp_read_headers(const struct mp_outcome *out,
 /* The next element; pairs of MP_PAIRS_MAX.  MP_EPARSE: malformed. */
 MP_MUST int mp_read_effect(struct mp_reader *r, struct mp_effect *effect,
                            struct mp_pair *pairs);
+MP_MUST int mp_read_verdict(struct mp_reader *r, struct mp_verdict *verdict);
 MP_MUST int mp_read_log(struct mp_reader *r, struct mp_log_line *line,
                         struct mp_pair *pairs);
 

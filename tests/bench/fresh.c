@@ -98,7 +98,6 @@ static uint32_t load(uint32_t fn, size_t fill)
                         .name = MP_S("overheat"),
                         .version = MP_S("1.0.0"),
                         .node = MP_S("bench"),
-                        .timezone = MP_S(""),
                         .memory = 1 << 20,
                         .outputs = 100,
                         .output_bytes = 256 << 10,

@@ -12,8 +12,7 @@
 #
 # Rows, as TAB-separated lines in build/bench/rows and then as the table and
 # build/bench.json:  NAME UNIT VALUE MIN MAX CEILING RATIO WANTED
-# MOONPOOL_BENCH_ONLY=fresh,pipeline,mqtt,steady,durable,alarms,footprint runs
-# only these.
+# MOONPOOL_BENCH_ONLY=coap,http runs only these parts; all stand at `parts`.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 . tests/lib.sh
@@ -21,7 +20,8 @@ export LC_ALL=C
 
 build=${1:?usage: run.sh BUILD}
 runs=${MOONPOOL_BENCH_RUNS:-7}
-only=${MOONPOOL_BENCH_ONLY:-fresh,pipeline,mqtt,steady,durable,alarms,footprint}
+parts=fresh,filter,pipeline,mqtt,steady,durable,alarms,coap,http,footprint
+only=${MOONPOOL_BENCH_ONLY:-$parts}
 work=$build/bench/work
 rows=$build/bench/rows
 count=100000
@@ -79,9 +79,12 @@ broker() {
 }
 
 only_function() {
+    local name
     rm -rf "$work/functions"
     mkdir -p "$work/functions"
-    cp -r "tests/bench/functions/$1" "$work/functions/"
+    for name in "$@"; do
+        cp -r "tests/bench/functions/$name" "$work/functions/"
+    done
 }
 
 # subject NAME: starts moonpool with a function of tests/bench/functions, a
@@ -206,7 +209,158 @@ compared() {
         "$(spread <"$work/$4.$3" | cut -d' ' -f1)" "$(ratio "$3" "$4")" "$5"
 }
 
+# ---- one run of questions and answers ----
+
+# answerer NAME: coap or http, that is the host with a function that answers,
+# or the bare library's program; on a free port, its id in SUBJECT.
+answerer() {
+    : >"$work/subject.log"
+    free_port
+    case $1 in
+        *_bare)
+            start SUBJECT "$build/bench/$1" "$PORT" >"$work/subject.log" 2>&1
+            ;;
+        *)
+            only_function "$1-answer"
+            answering_host
+            ;;
+    esac
+    until_true 10 answerer_decided "$1"
+    runs "$SUBJECT" && answers "$1" && return
+    lost "$1 does not answer:"
+    cat "$work/subject.log" >&2
+    return 1
+}
+answering_host() {
+    rm -rf "$work/data"
+    {
+        echo "[coap]"
+        echo "listen = coap://127.0.0.1:$PORT"
+        echo "[http]"
+        echo "listen = 127.0.0.1:$PORT"
+        echo "connections = 256" # wrk has one address, that is, a quarter
+    } >"$work/host.conf"
+    start SUBJECT "$build/moonpool" run --config "$work/host.conf" \
+        --functions "$work/functions" --data "$work/data" --workers 1 \
+        --log-format text >"$work/subject.log" 2>&1
+}
+answerer_decided() { answers "$1" || not runs "$SUBJECT"; }
+answers() {
+    case $1 in
+        coap*) coap_ask 1 1 ;;
+        http*) curl -sf -o "$work/asked" "http://127.0.0.1:$PORT/bench" ;;
+    esac
+}
+coap_ask() {
+    "$build/coap_load" --port "$PORT" --peers "$1" --count "$2" --expect ok \
+        >"$work/load.log" 2>"$work/load.err"
+}
+
+# One who asks one thing at a time needs one core.  On several the scheduler
+# may wake each on another, asleep by then, which a virtual machine pays with
+# tens of microseconds: so latency is measured both ways.
+cores=$(taskset -cp $$ | sed 's/.*: //')
+# on_cores CORES COMMAND...: it, the subject and its workers run there.
+on_cores() {
+    local cpus=$1 pid
+    shift
+    for pid in "$SUBJECT" $(children "$SUBJECT"); do
+        taskset -a -cp "$cpus" "$pid" >"$work/taskset.log" 2>&1
+    done
+    taskset -cp "$cpus" $$ >"$work/taskset.log"
+    "$@"
+    local rc=$?
+    [ "$cpus" = "$cores" ] || on_cores "$cores" true
+    return "$rc"
+}
+
+# ask_coap NAME: NAME.alone, the p50 of one peer in us, NAME.core, that on one
+# core; NAME.rate of 16.
+ask_coap() {
+    answerer "$1" || return 1
+    on_cores "${cores%%[-,]*}" coap_ask 1 20000 || return 1
+    field p50_us <"$work/load.log" >>"$work/$1.core"
+    coap_ask 1 20000 || return 1
+    field p50_us <"$work/load.log" >>"$work/$1.alone"
+    coap_ask 16 200000 || return 1
+    field rate <"$work/load.log" >>"$work/$1.rate"
+    end_all
+    return 0 # a bare program ends by the signal
+}
+
+# ask_wrk CONNECTIONS SECONDS: its report in load.log; 1: an answer was wrong.
+ask_wrk() {
+    wrk -t1 -c"$1" -d"$2"s --latency "http://127.0.0.1:$PORT/bench" \
+        >"$work/load.log" 2>"$work/load.err" &&
+        not grep -q 'Non-2xx\|Socket errors' "$work/load.log"
+}
+wrk_p50() { # in us
+    awk '$1 == "50%" { print $2 * ($2 ~ /us$/ ? 1 : $2 ~ /ms$/ ? 1e3 : 1e6) }' \
+        "$work/load.log"
+}
+wrk_rate() { sed -n 's/^Requests\/sec: *//p' "$work/load.log"; }
+
+# ask_http NAME: NAME.alone and NAME.core, as above, of one connection;
+# NAME.rate16 and NAME.rate64.
+ask_http() {
+    local connections
+    answerer "$1" || return 1
+    on_cores "${cores%%[-,]*}" ask_wrk 1 1 || return 1
+    wrk_p50 >>"$work/$1.core"
+    ask_wrk 1 1 || return 1
+    wrk_p50 >>"$work/$1.alone"
+    for connections in 16 64; do
+        ask_wrk "$connections" 2 || return 1
+        wrk_rate >>"$work/$1.rate$connections"
+    done
+    end_all
+    return 0
+}
+
 # ---- the parts ----
+
+# The library alone, with its own loop; both are asked by the same clients.
+part_coap() {
+    local run subject=coap modes=(coap_bare)
+    say "CoAP: confirmable POSTs to a function, and to bare libcoap"
+    for ((run = 0; run < runs; run++)); do
+        all ask_coap "$run" core alone rate
+    done
+    compared "CoAP rate, 16 peers" "requests/s" rate coap_bare ">= 0.7"
+    compared "CoAP p50, 1 peer, on one core" us core coap_bare \
+        "<= ceiling + 50 us"
+    compared "CoAP p50, 1 peer" us alone coap_bare "<= ceiling + 50 us"
+}
+
+part_http() {
+    local run connections subject=http modes=(http_bare)
+    say "HTTP: GETs of a function, and of bare libmicrohttpd"
+    for ((run = 0; run < runs; run++)); do
+        all ask_http "$run" core alone rate16 rate64
+    done
+    for connections in 16 64; do
+        compared "HTTP rate, $connections connections" "requests/s" \
+            "rate$connections" http_bare ">= 0.6"
+    done
+    compared "HTTP p50, 1 connection, on one core" us core http_bare \
+        "<= ceiling + 60 us"
+    compared "HTTP p50, 1 connection" us alone http_bare "<= ceiling + 60 us"
+}
+
+# The filter of a trigger: no broker, no Lua, one thread.
+part_filter() {
+    local run
+    say "filter: readings of 90 bytes"
+    for ((run = 0; run < runs; run++)); do
+        "$build/bench/filter" --json --events 2000000 >"$work/filter.log" || {
+            lost "filter failed"
+            return
+        }
+        field rate <"$work/filter.log" >>"$work/filter.rate"
+    done
+    row "filter over 90-byte JSON, 1 core" "events/s" \
+        "$(spread <"$work/filter.rate")" - - ">= 1,000,000"
+}
 
 part_mqtt() {
     local run best
@@ -359,7 +513,21 @@ part_footprint() {
         memory worker "$pid"
         end_all
     done
+    for ((run = 0; run < runs; run++)); do
+        only_function coap-answer http-answer
+        free_port
+        answering_host
+        if ! until_true 10 answers coap || ! until_true 10 answers http; then
+            lost "the host does not answer, see $work/subject.log"
+            end_all
+            break
+        fi
+        sleep 1
+        memory answering "$SUBJECT"
+        end_all
+    done
     row "exec to ready" ms "$(spread <"$work/ready")" - - "<= 100"
+    row "host idle with CoAP and HTTP, PSS" MB "$(spread <"$work/answering.Pss")"
     for pid in host worker; do
         row "$pid idle, PSS" MB "$(spread <"$work/$pid.Pss")"
         row "$pid idle, Private_Dirty" MB \
@@ -421,11 +589,14 @@ json() {
 
 has() { [[ ,$only, == *,$1,* ]]; }
 has fresh && part_fresh
+has filter && part_filter
 has pipeline && part_pipeline
 has mqtt && part_mqtt
 has steady && part_steady
 has durable && part_durable
 has alarms && part_alarms
+has coap && part_coap
+has http && part_http
 has footprint && part_footprint
 
 echo

@@ -56,6 +56,31 @@ static void say(struct mp_report *r, bool warning, const char *text)
         MP_ASSERT((unsigned char)*text >= ' ' && *text != 0x7f);
 }
 
+static bool is_granted(const struct mp_function *fn, const char *secret)
+{
+    for (unsigned i = 0; i < fn->n_secrets; i++)
+        if (mp_slice_is(fn->secrets[i], secret))
+            return true;
+    return false;
+}
+
+static void check_trigger(const struct mp_function *fn,
+                          const struct mp_trigger *t)
+{
+    bool asks = t->kind == MP_TRIGGER_COAP || t->kind == MP_TRIGGER_HTTP;
+    struct mp_why why;
+
+    MP_ASSERT(mp_check_trigger(mp_slice_str(t->name), &why) == 0);
+    MP_ASSERT(t->qos <= 1 && t->max_payload > 0);
+    MP_ASSERT((t->n_patterns > 0) == (asks || t->kind == MP_TRIGGER_MQTT));
+    MP_ASSERT(asks == (t->methods != 0) && (!asks || t->n_patterns == 1));
+    MP_ASSERT(asks || (!t->async && t->auth == MP_AUTH_NONE));
+    MP_ASSERT((t->auth == MP_AUTH_TOKEN || t->auth == MP_AUTH_HMAC) ==
+              (t->secret && is_granted(fn, t->secret)));
+    MP_ASSERT((t->auth == MP_AUTH_HMAC) == (t->header != NULL));
+    MP_ASSERT(!t->lines || t->n_patterns > 0);
+}
+
 static void check_function(const struct mp_function *fn)
 {
     struct mp_why why;
@@ -63,14 +88,9 @@ static void check_function(const struct mp_function *fn)
     MP_ASSERT(mp_check_name(mp_slice_str(fn->name), &why) == 0);
     MP_ASSERT(fn->memory >= MP_MEMORY_MIN && fn->memory <= MP_MEMORY_MAX);
     MP_ASSERT(fn->cpu_us > 0 && fn->timeout_us > 0 && fn->log_per > 0);
-    MP_ASSERT(fn->n_triggers <= MP_TRIGGERS_MAX && !fn->has_state);
-    for (unsigned i = 0; i < fn->n_triggers; i++) {
-        const struct mp_trigger *t = &fn->triggers[i];
-
-        MP_ASSERT(mp_check_trigger(mp_slice_str(t->name), &why) == 0);
-        MP_ASSERT(t->kind == MP_TRIGGER_MQTT && t->n_patterns > 0);
-        MP_ASSERT(t->qos <= 1 && t->max_payload > 0);
-    }
+    MP_ASSERT(fn->n_triggers <= MP_TRIGGERS_MAX && fn->tracked > 0);
+    for (unsigned i = 0; i < fn->n_triggers; i++)
+        check_trigger(fn, &fn->triggers[i]);
     for (unsigned i = 0; i < fn->n_grants; i++)
         MP_ASSERT(mp_filter_check(fn->grants[i], &why) == 0);
 }
@@ -109,6 +129,16 @@ static const char *const words[] = {
     "\n[env]\n",
     "[mqtt]\n",
     "mqtt = ",
+    "coap = GET ",
+    "http = POST /",
+    "auth = token A",
+    "auth = hmac A ",
+    "secret = A",
+    "async = yes",
+    "filter = ",
+    "deadband = a 1",
+    " per {a}",
+    "batch = 5 within 1s",
     "publish = ",
     "= ",
     " ; ",

@@ -107,7 +107,7 @@ case_is "and the directory that isn't there is named" \
 case_is "an empty path is told" exits 2 dlq ls --host ''
 help_fits() {
     local verb
-    for verb in run new check test invoke send state dlq queue; do
+    for verb in run new check test invoke send state dlq queue secret; do
         "$BUILD/moonpool" "$verb" --help
     done | awk 'length > 80 { wide = 1 } END { exit wide || NR < 50 }'
 }
@@ -200,6 +200,10 @@ case_is "restoring brings it back" value_is meter n d2 7
 
 # ---- sent to nobody ----
 
+case_is "a function that isn't there is named, with a near one" \
+    exits 1 send sendr
+case_is "in a sentence" \
+    err_has "there is no function 'sendr'; did you mean 'sender'?"
 mp send sender --wait
 mp queue ls nobody
 case_is "what is sent to a function that isn't there is told so" \

@@ -36,6 +36,9 @@ case_is "no verb is wrong usage" says 2 "" "moonpool help lists the verbs"
 run chek
 case_is "a misspelt verb is told with the right word" \
     says 2 "" "unknown verb 'chek'; did you mean 'check'?"
+run host
+case_is "another word of four letters is none that was misspelt" \
+    says 2 "" "unknown verb 'host'; moonpool help lists them"
 run version
 case_is "version prints a line" says 0 "moonpool 0." ""
 run --version
@@ -72,6 +75,25 @@ run help lua
 case_is "help lua is the API" says 0 "mp.publish(topic, payload" ""
 run help check
 case_is "help VERB is its --help" says 0 "moonpool check PATH..." ""
+run help lines
+case_is "help lines is how filter and the others are written" \
+    says 0 "exists(FIELD)" ""
+run help filter
+case_is "and so is help filter" says 0 "A in (B, C, ...)" ""
+run help http
+case_is "help KEY is that key, of both files" says 0 "POST /hooks/{source}" ""
+case_is "and the section of that name" says 0 "[http]  of moonpool.conf" ""
+run help secret
+case_is "a verb that is a key, too, is both" says 0 "moonpool secret ls|set|rm" ""
+case_is "the key behind the verb" says 0 "[grant]  of function.conf" ""
+run help publsh
+case_is "a misspelt key is told with the right word" \
+    says 2 "" "did you mean 'publish'?"
+narrow() { ! grep -q '.\{81\}' <<<"$OUT"; }
+for topic in function config lua scenario lines check queue; do
+    run help $topic
+    case_is "help $topic fits 80 columns" narrow
+done
 run help functoin
 case_is "a misspelt topic is told with the right word" \
     says 2 "" "did you mean 'function'?"
@@ -98,8 +120,21 @@ for kind in every cron; do
     run test "$dir/by-$kind"
     case_is "one by $kind passes its own test" says 0 "ok    each run is told" ""
 done
-run new x --trigger coap
-case_is "other triggers come later" says 2 "" "coap triggers come with a later release"
+for kind in coap http; do
+    run new "$dir/by-$kind" --trigger $kind
+    run check --strict "$dir/by-$kind"
+    case_is "one by $kind has no mistakes" says 0 "" "by-$kind: no mistakes"
+    run test "$dir/by-$kind"
+    case_is "and passes its own test" says 0 "ok    " ""
+done
+sed -i 's/^;auth/auth/; s/^;secret/secret/' "$dir/by-http/function.conf"
+run check --strict "$dir/by-http"
+case_is "the lines of by-http that wait for it can be taken" \
+    says 0 "" "by-http: no mistakes"
+run test "$dir/by-http"
+case_is "and its test passes still" says 0 "ok    " ""
+run new x --trigger board
+case_is "other triggers come later" says 2 "" "board triggers come with a later release"
 
 # ---- check ----
 
@@ -127,6 +162,13 @@ $dir/overheat/function.conf:12: timeout = 100: a duration has a unit, as in 100m
 run check --json "$dir/overheat"
 case_is "as JSON, one object each" says 1 \
     "{\"level\":\"mistake\",\"file\":\"$dir/overheat/function.conf\",\"line\":7,\"text\":\"unknown key 'publsh' in [grant]; did you mean 'publish'?\"}" ""
+mkdir -p "$dir/both"
+"$moonpool" new "$dir/both/a" --trigger http >"$dir/stdout" 2>&1
+cp -r "$dir/both/a" "$dir/both/b"
+sed -i 's/^name = a/name = b/' "$dir/both/b/function.conf"
+run check "$dir/both"
+case_is "two functions that answer one path are warned of" says 0 \
+    "both/b/function.conf:7: warning: /a/{source} of trigger 'hook' is answered by 'hook' of a, too; of the two one is served" "a: no mistakes"
 run check "$dir/overheat/function.conf"
 case_is "function.conf means its directory" says 1 "2 mistakes in overheat" ""
 run check "$dir"
@@ -160,5 +202,23 @@ printf '[mqtt]\nurll = x\n' >"$dir/m.conf"
 run check "$dir/m.conf"
 case_is "moonpool.conf is checked, too" \
     says 1 "m.conf:2: unknown key 'urll' in [mqtt]; did you mean 'url'?" ""
+printf '[coap]\npsk_file = file:%s\nlisten = coaps://127.0.0.1\n' "$dir/psk" >"$dir/m.conf"
+echo "not a key" >"$dir/psk"
+run check "$dir/m.conf"
+case_is "so are the keys it names" says 1 "m.conf:2: psk_file: line 1 of the file is not identity:hex, a key of 1 to 64 bytes as pairs of hex digits
+1 mistake in m.conf" ""
+printf '%s\n' '-----BEGIN CERTIFICATE-----' >"$dir/c.pem"
+printf '[http]\ncert = %s/c.pem\nkey = %s/c.pem\n' "$dir" "$dir" >"$dir/m.conf"
+run check "$dir/m.conf"
+case_is "and what is no key is none" says 1 "c.pem: there is no private key in PEM in it" ""
+
+# ---- the host ----
+
+run run --functions "$dir/nowhere"
+case_is "no functions: a sentence" says 1 "" \
+    "the directory of functions, $dir/nowhere, can't be read: No such file or directory; name another"
+run run --functions "$dir" --data /proc/x
+case_is "no place for data: a sentence" says 1 "" \
+    "the data directory, /proc/x, can't be made: No such file or directory; name another with --data"
 
 cases_end

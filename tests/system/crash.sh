@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # builds: sanitized
+# long
 # crash.sh - the short version of make crash: some crash points, some random
 # kills, some of workers and the broker.
 set -u

@@ -29,7 +29,8 @@ says() {
 has_tests() { compgen -G "$1/tests/*.json" >"$dir/tests"; }
 
 for example in overheat fahrenheit normalise runaway cold-chain door-counter \
-    watchdog pipeline-clean pipeline-archive; do
+    watchdog pipeline-clean pipeline-archive energy-report vibration smooth \
+    thermostat webhook; do
     run check "examples/$example"
     case_is "$example has no mistakes" says 0
     run test "examples/$example"
@@ -71,8 +72,10 @@ fails '{"about":"x","steps":['"$hot"',"expect":{"outcome":"rejected"}}]}' \
     "a wrong outcome is told" 'outcome: expected "rejected", got "ok"'
 fails '{"about":"x","steps":['"$hot"',"expect":{"publsh":[]}}]}' \
     "a misspelt expectation is a mistake" "unknown member 'publsh' in expect; did you mean 'publish'?"
-fails '{"about":"x","steps":['"$hot"',"expect":{"notify":[]}}]}' \
-    "an expectation of a later version is refused" "'notify' needs what this version doesn't have yet"
+fails '{"about":"x","requests":{},"steps":['"$hot"'}]}' \
+    "what a later version takes is refused" "'requests' needs what this version doesn't have yet"
+fails '{"about":"x","steps":['"$hot"',"expect":{"notify":[{"path":"/a"}]}}]}' \
+    "a notification that isn't there is told" 'notify: expected '
 fails '{"about":"x","steps":['"$hot"',"expect":{"state":{"a":{"alerts":2}}}}]}' \
     "a wrong value is told with its actor" 'step 1: state.a.alerts: expected 2, got 1'
 fails '{"about":"x","steps":['"$hot"',"expect":{"state":{"a":{"alerts":null}}}}]}' \

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # builds: release
+# long
 # fault.sh - the short version of make fault.
 set -u
 cd "$(dirname "$0")/../.." || exit 1

@@ -27,7 +27,7 @@ counter_is() { [ "$(counter "$1")" -eq "$2" ]; }
 start_broker "$work/broker" "max_queued_messages 0" || exit 1
 start SUB mosquitto_sub -p "$PORT" -q 1 -v -t 'alerts/#' >"$work/alerts"
 mkdir -p "$work/f/apart"
-cp -r examples/* "$work/f/"
+cp -r examples/overheat examples/runaway "$work/f/"
 printf '[function]\nname = apart\n[trigger in]\nmqtt = apart\n[scale]\nisolation = worker\n[grant]\npublish = alerts/apart\n' \
     >"$work/f/apart/function.conf"
 echo 'return function(e) require "moonpool".publish("alerts/apart", e.data) end' \
@@ -80,7 +80,7 @@ cp "$BUILD/moonpool-host" "$work/bin/"
 printf '#!/bin/sh\nhead -c 4000 /dev/urandom >&3\nexec sleep 60\n' \
     >"$work/bin/moonpool-worker"
 chmod +x "$work/bin/moonpool-worker"
-start HOST "$work/bin/moonpool-host" --functions examples \
+start HOST "$work/bin/moonpool-host" --functions "$work/f" \
     --data "$work/data2" --mqtt "$URL" --workers 1 2>"$work/log"
 case_is "a worker that sends nonsense is killed" \
     until_true 10 logged 'does not parse'

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# long
 # full.sh - a database that reaches [store] max_size: nothing fails, it waits
 # and says so; what a person deletes makes it go on, and nothing is lost.
 # builds: release

@@ -237,10 +237,81 @@ run invoke "$dir/typo" --json
 case_is "a mistake in function.conf is told, with its object" says 1 \
     "function.conf:2: unknown key 'mqqt'" '{"outcome":"error"'
 
+# ---- requests, batches, secrets ----
+
+mkdir "$dir/doors"
+cat >"$dir/doors/function.conf" <<'END'
+[function]
+name = doors
+timezone = Europe/Paris
+[trigger set]
+coap = PUT /rooms/{room}
+[trigger get]
+coap = GET /rooms/{room}
+observe = yes
+[trigger many]
+mqtt = m/{d}
+filter = data > 0
+batch = 3 per {d} within 1s
+[grant]
+secret = HOOK_KEY
+END
+cat >"$dir/doors/main.lua" <<'END'
+local mp = require "moonpool"
+local on = {}
+function on.set(e)
+    mp.notify("/rooms/" .. e.params.room, e.data, {max_age = "5m"})
+    return mp.reply(204, nil, {headers = {etag = "7"}})
+end
+function on.get(e)
+    return {unit = e.query.unit, summer = os.date("%H:%M", 1751371200), key = mp.secret("HOOK_KEY")}
+end
+function on.many(e)
+    for _, m in ipairs(e.events) do
+        if m.data == "7" then m:reject("odd") end
+        if m.data == "8" then m:retry("busy") end
+    end
+    return #e.events
+end
+return on
+END
+echo "a long secret" >"$dir/key"
+chmod 600 "$dir/key"
+key=(--secret "HOOK_KEY=file:$dir/key")
+
+run check "$dir/doors"
+case_is "check asks for no secret" says 0
+run invoke "$dir/doors" "${key[@]}" --path "PUT /rooms/b%20a" --data 21
+case_is "a request finds its trigger, and observers are told" says 0 \
+    "notify   /rooms/b a  for 5m  21" '{"status":204,"data":"","headers":{"etag":"7"}}'
+run invoke "$dir/doors" "${key[@]}" --path "GET /rooms/1?unit=C+x"
+case_is "a query is read; os.date has the function's zone" says 0 '"unit":"C x"' '"summer":"14:00"'
+case_is "a secret is shown nowhere" says 0 '"key":"***"'
+run invoke "$dir/doors" --path "GET /rooms/1"
+case_is "a secret that is missing is told, with its cure" says 1 \
+    "secret HOOK_KEY of 'doors' is missing; give it with --secret HOOK_KEY=file:FILE or HOOK_KEY=env:NAME"
+run invoke "$dir/doors" --trigger zz
+case_is "a trigger that is none is told first" says 1 "'doors' has no trigger 'zz'"
+run invoke "$dir/doors" --secret HOOK_KEY=abc --path "GET /rooms/1"
+case_is "a secret that stands there itself is refused" says 2 \
+    "--secret HOOK_KEY=file:FILE or HOOK_KEY=env:NAME"
+case_is "and not repeated" not grep -q abc "$dir/stderr"
+run invoke "$dir/doors" "${key[@]}" --path "DELETE /rooms/1"
+case_is "a method that nobody answers is told" says 1 "answered by no trigger (only GET, PUT)"
+run invoke "$dir/doors" "${key[@]}" --path /x --topic m/a
+case_is "a topic and a path are two events" says 2 "--path"
+run invoke "$dir/doors" "${key[@]}" --topic m/a --data 0
+case_is "what the filter skips is not run" says 1 "skipped by filter"
+printf '{"events":[{"topic":"m/a","data":8},{"topic":"m/a","data":1},{"topic":"m/a","data":7}]}' \
+    >"$dir/batch.json"
+run invoke "$dir/doors" "${key[@]}" --event "$dir/batch.json"
+case_is "a batch says how its events end" says 0 "retry    1: busy" "reject   3: odd" "result   3"
+run invoke "$dir/doors" "${key[@]}" --event "$dir/batch.json" --json
+case_is "and so does --json" says 0 \
+    '"verdicts":[{"event":1,"retry":"busy"},{"event":3,"reject":"odd"}]'
+
 # ---- usage ----
 
-run invoke "$dir/ok.lua" --path /x
-case_is "what comes later is refused with a sentence" says 2 "--path" "this version"
 run invoke "$dir/ok.lua" --repeat many
 case_is "--repeat takes a number" says 2 "--repeat takes a number"
 run invoke "$dir/ok.lua" --jsn

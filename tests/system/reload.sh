@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# long
 # reload.sh - SIGHUP and --watch replace what changed, and only that; what
 # does not load is told and what was live stays; a second host on the same
 # data directory is refused; what is broken when the host starts loses nothing.
@@ -83,6 +84,11 @@ echo '{"about":"never","steps":[{"topic":"three/in","data":"x","expect":{"publis
 write_echo three 1.2.0 untested
 case_is "a save whose tests fail is not" until_true 8 logged 'its tests fail'
 case_is "and what was live stays" answers three both
+kill -HUP "$HOST"
+case_is "SIGHUP says why it isn't replaced" \
+    until_true 8 logged 'three: not replaced; 1.1.1 stays (its tests fail)'
+sed -i 's/"publish":\[\]/"outcome":"ok"/' "$work/f/three/tests/no.json"
+case_is "a test that is mended is seen" until_true 8 answers three untested
 end "$HOST"
 
 # Broken at the start: nothing of it runs, and no reading is lost.

@@ -1,6 +1,7 @@
 /*
  * durable_kit.h - a real database in a temporary directory, its commit, and
- * the small mirrors (records, seen) that are sealed into it, for their tests.
+ * the small mirrors (records, seen, replies) that are sealed into it, for their
+ * tests.
  */
 #ifndef MP_TESTS_DURABLE_KIT_H
 #define MP_TESTS_DURABLE_KIT_H
@@ -18,6 +19,7 @@
 #include "core/base/clock.h"
 #include "core/log.h"
 #include "core/records.h"
+#include "core/replies.h"
 #include "core/seen.h"
 
 struct durable {
@@ -27,6 +29,7 @@ struct durable {
     struct mp_timeline timeline;
     struct mp_records records;
     struct mp_seen seen;
+    struct mp_replies replies;
     bool loaded;
 };
 
@@ -40,6 +43,7 @@ static void durable_opened(void *arg,
     assert_int_equal(mp_db_open_reader(&db, d->dir, &why), 0);
     assert_int_equal(mp_records_load(&d->records, db, &why), 0);
     assert_int_equal(mp_seen_load(&d->seen, db, &why), 0);
+    assert_int_equal(mp_replies_load(&d->replies, db, &why), 0);
     mp_db_close(db);
     mp_commit_go(&d->commit);
     d->loaded = true;
@@ -56,6 +60,7 @@ static void durable_seal(void *arg, struct mp_batch *batch)
 
     mp_records_seal(&d->records, batch);
     mp_seen_seal(&d->seen, batch);
+    mp_replies_seal(&d->replies, batch);
 }
 
 static void durable_begin(struct durable *d)
@@ -89,6 +94,7 @@ static void durable_end(struct durable *d)
     uv_run(&d->loop, UV_RUN_NOWAIT);
     mp_records_reset(&d->records);
     mp_seen_reset(&d->seen);
+    mp_replies_reset(&d->replies);
 }
 
 MP_UNUSED static void durable_restart(struct durable *d)
@@ -107,6 +113,7 @@ MP_UNUSED static struct durable *durable_open(void)
     uv_loop_init(&d->loop);
     mp_records_init(&d->records, &d->commit);
     mp_seen_init(&d->seen, &d->commit, &d->timeline);
+    mp_replies_init(&d->replies, &d->commit, &d->timeline);
     durable_begin(d);
     return d;
 }
@@ -118,6 +125,7 @@ MP_UNUSED static void durable_close(struct durable *d)
     durable_end(d);
     mp_records_fini(&d->records);
     mp_seen_fini(&d->seen);
+    mp_replies_fini(&d->replies);
     assert_int_equal(uv_loop_close(&d->loop), 0);
     snprintf(rm, sizeof rm, "rm -rf %s", d->dir);
     assert_int_equal(system(rm), 0);

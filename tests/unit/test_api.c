@@ -181,7 +181,8 @@ static void misuse_raises_at_the_callers_line(void **fixture)
         {"mp.publish('a', 'x', {format = 'jsn'})",
          "unknown format 'jsn'; did you mean 'json'?"},
         {"mp.publish('a', {}, {format = 'senml'})",
-         "format 'senml' is for events; send what senml.encode returns"},
+         "format is json, cbor, text or bytes; for SenML give what "
+         "senml.encode returns"},
         {"mp.publish('a', print, {format = 'cbor'})", "have a place in CBOR"},
         {"mp.publish('a', {[true] = 1}, {format = 'cbor'})",
          "publish: the keys of a table are all strings or all integers"},
@@ -225,7 +226,24 @@ static void misuse_raises_at_the_callers_line(void **fixture)
         {"mp.log.info('x', {[''] = 1})", "log.info: field name ''"},
         {"mp.log.info('x', {[('n'):rep(41)] = 1})", "log.info: field name 'nn"},
         {"mp.log.inof('x')", "mp.log has no 'inof'; did you mean 'info'?"},
-        {"mp.reply('x')", "reply: the status is a number"},
+        {"mp.reply('x')", "main.lua:2: reply: the status is a number from 200"},
+        {"mp.reply(199)", "main.lua:2: reply: the status is a number from 200"},
+        {"mp.reply(600)", "main.lua:2: reply: the status is a number from 200"},
+        {"mp.reply(204, 'x')", "main.lua:2: reply: a 204 has no body"},
+        {"mp.reply(304, {})", "reply: a 304 has no body"},
+        {"mp.reply(200, 'x', {headers = {['Content-Length'] = 9}})",
+         "reply: header 'Content-Length': the host sets it"},
+        {"mp.reply(200, 'x', {headers = {['transfer-encoding'] = 'x'}})",
+         "reply: header 'transfer-encoding': the host sets it"},
+        {"mp.reply(200, 'x', {headers = {Connection = 'close'}})",
+         "reply: header 'Connection': the host sets it"},
+        {"require 'senml'.encode({}, 'xml')",
+         "main.lua:2: senml.encode: the format is \"json\" or \"cbor\", not "
+         "'xml'"},
+        {"require 'senml'.encode('x')",
+         "senml.encode: the list of records must be a table, not a string"},
+        {"require 'senml'.decode('[]', 1)",
+         "senml.decode: the format must be \"json\" or \"cbor\", not a number"},
         {"mp.reply(200, nil, {header = {}})", "did you mean 'headers'?"},
         {"mp.foo()", "mp has no 'foo'"},
         {"mp.pubish('a', 'b')", "mp has no 'pubish'; did you mean 'publish'?"},
@@ -369,7 +387,7 @@ static void log_lines_carry_level_and_sorted_fields(void **fixture)
     assert_int_equal(log_line(2).level, MP_ERROR);
     line = log_line(3);
     assert_int_equal(line.level, MP_INFO);
-    assert_slice(line.message, "d\ttrue\t2.5");
+    assert_slice(line.message, "d  true  2.5");
 }
 
 static void what_is_said_past_the_limit_is_counted(void **fixture)
@@ -542,6 +560,58 @@ static void an_answer_is_written_as_who_asks_takes_it(void **fixture)
     ask("application/cbor");
     assert_int_equal(k->done.result_kind, MP_RESULT_REPLY);
     assert_int_equal(k->done.result_format, MP_FORMAT_CBOR);
+}
+
+/* c.dd as cdd. */
+static void a_reply_to_coap_has_a_code_of_coap(void **fixture)
+{
+    static const char *const bad[] = {"199", "232", "600", "540", "451"};
+    struct mp_run run;
+    char body[100];
+
+    (void)fixture;
+    load_body("return mp.reply(204, 'changed')");
+    run = kit_event(k, 1, MP_S(""));
+    run.event.type = MP_EVENT_COAP;
+    run.event.method = MP_S("PUT");
+    mp_wire_run(&k->out, &run);
+    kit_flush(k);
+    assert_true(kit_next(k));
+    assert_int_equal(k->done.status, 204);
+    assert_slice(k->done.result, "changed");
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        snprintf(body, sizeof body, "return mp.reply(%s)", bad[i]);
+        load_body(body);
+        run.id = ++k->next_id;
+        mp_wire_run(&k->out, &run);
+        kit_flush(k);
+        assert_true(kit_next(k));
+        assert_has(k->done.error, "reply: the status");
+    }
+}
+
+static void what_is_made_and_not_returned_is_said_once(void **fixture)
+{
+    (void)fixture;
+    run_body("mp.reply(201, 'x')", "");
+    assert_int_equal(k->done.result_kind, MP_RESULT_NONE);
+    assert_int_equal(k->done.n_logs, 1);
+    assert_int_equal(log_line(0).level, MP_WARN);
+    assert_slice(log_line(0).message,
+                 "main.lua:2: mp.reply(...) was not returned");
+    kit_run(k, 1, "");
+    assert_int_equal(k->done.n_logs, 0);
+    run_body("return 1, mp.reply(201)", "");
+    assert_int_equal(k->done.n_logs, 2);
+    assert_slice(log_line(0).message,
+                 "the handler returned 2 values; only the first one counts");
+    kit_run(k, 1, "");
+    assert_int_equal(k->done.n_logs, 0);
+    /* One of two, or none because it failed. */
+    run_body("local no = mp.reply(404) return mp.reply(200)", "");
+    assert_int_equal(k->done.n_logs, 0);
+    run_body("mp.reply(404) error('x')", "");
+    assert_int_equal(k->done.n_logs, 0);
 }
 
 static void a_reply_has_headers_and_an_age(void **fixture)
@@ -848,6 +918,95 @@ static void nested_closes_end_in_an_error_not_in_a_crash(void **fixture)
            "", "C stack overflow");
 }
 
+static const struct mp_pair two_secrets[] = {{{"HOOK_KEY", 8}, {"s3\0ret", 6}},
+                                             {{"TOKEN", 5}, {"t", 1}}};
+
+static void a_secret_is_read_by_its_name(void **fixture)
+{
+    (void)fixture;
+    k->secrets = two_secrets;
+    k->n_secrets = 2;
+    expect("return #mp.secret('HOOK_KEY') .. mp.secret('TOKEN')", "", "6t");
+    kit_load(k, 1,
+             "local mp = require 'moonpool'\n"
+             "local token = mp.secret('TOKEN')\n"
+             "return function() return token end");
+    kit_run(k, 1, "");
+    assert_slice(k->done.result, "t");
+}
+
+static void a_secret_that_is_not_granted_raises(void **fixture)
+{
+    (void)fixture;
+    expect_error("mp.secret('TOKEN')", "main.lua:2: secret 'TOKEN' is not "
+                                       "granted ([grant] secret is empty)");
+    k->secrets = two_secrets;
+    k->n_secrets = 2;
+    expect_error("mp.secret('TOKE')",
+                 "main.lua:2: secret 'TOKE' is not granted ([grant] secret = "
+                 "HOOK_KEY, TOKEN)");
+    expect_error("mp.secret()", "secret: the name is missing");
+    expect_error("mp.secret(1)", "secret: the name must be a string");
+}
+
+static void a_notify_names_a_path_and_how_long_it_is_fresh(void **fixture)
+{
+    struct mp_effect e;
+
+    (void)fixture;
+    k->observe = "/rooms/+";
+    run_body("mp.notify('/rooms/1', 21.5)\n"
+             "mp.notify('/rooms/2', {a = 1}, {format = 'cbor', max_age = '5m'})"
+             "\nmp.notify('/rooms/3', 'x', {max_age = 0})",
+             "");
+    e = effect(0);
+    assert_int_equal(e.kind, MP_EFFECT_NOTIFY);
+    assert_slice(e.topic, "/rooms/1");
+    assert_slice(e.data, "21.5");
+    assert_int_equal(e.format, MP_FORMAT_JSON);
+    assert_int_equal(e.max_age_us, 60 * MP_SECOND);
+    e = effect(1);
+    assert_int_equal(e.format, MP_FORMAT_CBOR);
+    assert_int_equal(e.max_age_us, 300 * MP_SECOND);
+    e = effect(2);
+    assert_slice(e.data, "x");
+    assert_int_equal(e.format, MP_FORMAT_TEXT);
+    assert_int_equal(e.max_age_us, 0);
+}
+
+static void a_notify_that_nobody_could_see_raises(void **fixture)
+{
+    (void)fixture;
+    expect_error("mp.notify('/rooms/1', 1)",
+                 "main.lua:2: notify: /rooms/1 is answered by no observe "
+                 "trigger of this function");
+    k->observe = "/rooms/+";
+    expect_error("mp.notify('/rooms/1/x', 1)", "no observe trigger");
+    expect_error("mp.notify('rooms/1', 1)", "a path begins with /");
+    expect_error("mp.notify('', 1)", "a path begins with /");
+    expect_error("mp.notify('/rooms/a\\nb', 1)", "control byte");
+    expect_error("mp.notify('/rooms/\\xff', 1)", "bad UTF-8");
+    expect_error("mp.notify('/rooms/' .. ('x'):rep(2000), 1)", "at most 1024");
+    expect_error("mp.notify('/rooms/1')", "the payload is nil");
+    expect_error("mp.notify('/rooms/1', 1, {maxage = 1})",
+                 "unknown option 'maxage'; did you mean 'max_age'?");
+    expect_error("mp.notify('/rooms/1', 1, {max_age = 'x'})",
+                 "notify: max_age: 'x' is not a duration");
+    k->outputs = 1;
+    expect_error("mp.notify('/rooms/1', 1) mp.notify('/rooms/1', 2)",
+                 "notify: more than limits.outputs (1)");
+}
+
+/* Their numbers make ids, and the host counts the same way. */
+static void a_notify_has_no_number_among_outputs(void **fixture)
+{
+    (void)fixture;
+    k->observe = "/a";
+    k->send = "other";
+    expect("mp.notify('/a', 1) return mp.send('other', 1)", "",
+           "4f2a9c-1b3d7/overheat/1");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_kit, close_kit)
@@ -870,7 +1029,14 @@ int main(void)
         TEST(an_mqtt_event_has_its_fields_and_no_others),
         TEST(a_timer_event_has_no_topic),
         TEST(a_request_says_what_was_asked),
+        TEST(a_secret_is_read_by_its_name),
+        TEST(a_secret_that_is_not_granted_raises),
+        TEST(a_notify_names_a_path_and_how_long_it_is_fresh),
+        TEST(a_notify_that_nobody_could_see_raises),
+        TEST(a_notify_has_no_number_among_outputs),
         TEST(an_answer_is_written_as_who_asks_takes_it),
+        TEST(a_reply_to_coap_has_a_code_of_coap),
+        TEST(what_is_made_and_not_returned_is_said_once),
         TEST(a_reply_has_headers_and_an_age),
         TEST(decode_gives_the_payload_as_a_value),
         TEST(decode_follows_format_and_content_type),

@@ -17,11 +17,12 @@
 
 #include "core/base/clock.h"
 #include "core/catalog.h"
+#include "core/secrets.h"
 #include "tests/unit/conf_kit.h"
 
 enum { FDS_MAX = 1100 };
 
-static char dir[64], functions[80], node[] = "n1";
+static char dir[64], functions[80], secrets[80], node[] = "n1";
 static uv_loop_t loop;
 static uv_timer_t deadline;
 static struct mp_pool pool;
@@ -124,7 +125,10 @@ static int set_up(void **state)
     (void)state;
     t_dir_make(dir);
     snprintf(functions, sizeof functions, "%s/functions", dir);
-    config = (struct mp_config){.functions = functions, .node = node};
+    snprintf(secrets, sizeof secrets, "%s/secrets", dir);
+    config = (struct mp_config){
+        .functions = functions, .secrets = secrets, .node = node};
+    config.mqtt.keepalive_us = 60 * MP_SECOND;
     begin_host();
     return 0;
 }
@@ -418,6 +422,109 @@ static void nothing_is_kept_of_what_never_lived_or_is_gone(void **state)
     assert_string_equal(kept_get(NULL, "confs").ptr, "b");
 }
 
+static void put_granted(const char *version)
+{
+    char conf[160];
+
+    put_function("hook", version);
+    snprintf(conf, sizeof conf,
+             "[function]\nversion = %s\n[grant]\nsecret = KEY\n"
+             "[breaker]\npause = 100ms\nmax_pause = 100ms\n",
+             version);
+    t_file_put(dir, "functions/hook/function.conf", mp_slice_str(conf));
+}
+
+static void give(const char *value)
+{
+    struct mp_why why;
+
+    assert_int_equal(
+        mp_secret_write(secrets, "hook", "KEY", mp_slice_str(value), &why), 0);
+}
+
+static const struct mp_version *live_hook(void)
+{
+    return slot_of("hook")->live;
+}
+
+static void without_its_secret_it_is_held_until_that_is_given(void **state)
+{
+    (void)state;
+    put_granted("1.0.0");
+    scan();
+    assert_true(is_held("hook"));
+    assert_int_equal(catalog.failed, 1);
+    scan();
+    assert_true(is_held("hook"));
+    assert_int_equal(catalog.failed, 1);
+    give("first");
+    while (is_held("hook")) /* by itself */
+        uv_run(&loop, UV_RUN_ONCE);
+    assert_int_equal(catalog.failed, 0);
+    assert_int_equal(live_hook()->n_secrets, 1);
+    assert_true(mp_slice_is(live_hook()->secrets[0].name, "KEY"));
+    assert_true(mp_slice_is(live_hook()->secrets[0].value, "first"));
+}
+
+static void another_secret_is_another_version(void **state)
+{
+    const struct mp_version *before;
+
+    (void)state;
+    put_granted("1.0.0");
+    give("first");
+    scan();
+    before = live_hook();
+    assert_false(is_held("hook"));
+    scan();
+    assert_ptr_equal(live_hook(), before);
+    give("second");
+    scan();
+    assert_ptr_not_equal(live_hook(), before);
+    assert_true(mp_slice_is(live_hook()->secrets[0].value, "second"));
+}
+
+static void what_runs_stays_when_its_secret_is_gone(void **state)
+{
+    struct mp_why why;
+
+    (void)state;
+    put_granted("1.0.0");
+    give("first");
+    scan();
+    assert_int_equal(mp_secret_remove(secrets, "hook", "KEY", &why), 0);
+    put_granted("2.0.0");
+    scan();
+    assert_string_equal(version_of("hook"), "1.0.0");
+    assert_true(mp_slice_is(live_hook()->secrets[0].value, "first"));
+    assert_int_equal(catalog.failed, 1);
+    give("first");
+    scan();
+    assert_string_equal(version_of("hook"), "2.0.0");
+    assert_int_equal(catalog.failed, 0);
+}
+
+static void a_window_that_holds_pings_back_is_refused(void **state)
+{
+    static const char windowed[] = "[trigger in]\nmqtt = a/a\nlane = own\n"
+                                   "batch = 10 within %s\nqos = %d\n";
+    static const struct {
+        const char *within;
+        int qos;
+        bool fine;
+    } all[] = {{"30s", 1, true}, {"31s", 1, false}, {"31s", 0, true}};
+    char conf[160];
+
+    (void)state;
+    put_function("a", "1.0.0");
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        snprintf(conf, sizeof conf, windowed, all[i].within, all[i].qos);
+        t_file_put(dir, "functions/a/function.conf", mp_slice_str(conf));
+        scan();
+        assert_int_equal(catalog.failed == 0, all[i].fine);
+    }
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -432,6 +539,10 @@ int main(void)
         T(a_function_conf_that_is_broken_has_the_last_good_one),
         T(one_that_cannot_be_read_at_start_is_held_until_it_can),
         T(nothing_is_kept_of_what_never_lived_or_is_gone),
+        T(without_its_secret_it_is_held_until_that_is_given),
+        T(another_secret_is_another_version),
+        T(what_runs_stays_when_its_secret_is_gone),
+        T(a_window_that_holds_pings_back_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

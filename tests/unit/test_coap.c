@@ -4,6 +4,9 @@
  */
 #include "tests/unit/coap_kit.h"
 
+#include <dlfcn.h>
+#include <signal.h>
+
 #include "core/base/text.h"
 
 #define BIT(m) (1U << (m))
@@ -141,15 +144,25 @@ static void codes_say_what_a_handler_returned(void **state)
 
 static void what_no_function_may_see_is_refused(void **state)
 {
-    static const char *const levels[] = {"a/b", "+", "#", "a\n", "\xff", ".."};
+    static const struct {
+        const char *level, *sentence;
+    } rows[] = {
+        {"a/b", "a level of the path holds '/', '+' or '#'"},
+        {"+", "a level of the path holds '/', '+' or '#'"},
+        {"#", "a level of the path holds '/', '+' or '#'"},
+        {"a\n", "a level of the path holds a control byte"},
+        {"\xff", "the path is no UTF-8"},
+        {"..", "a level of the path is '.' or '..'"},
+    };
     struct kit_message m, r;
 
     (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(levels); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         m = request(CON, 1, "/rooms");
-        kit_option(&m, 11, levels[i], strlen(levels[i]));
+        kit_option(&m, 11, rows[i].level, strlen(rows[i].level));
         r = kit_ask(h, fd, &m);
         assert_int_equal(r.code, CODE(4, 0));
+        assert_slice(r.data, rows[i].sentence);
     }
     assert_int_equal(get("/nothing").code, CODE(4, 4));
     assert_int_equal(get("/").code, CODE(4, 4));
@@ -233,6 +246,35 @@ static void a_repeat_gets_the_same_response_and_runs_nothing(void **state)
     assert_false(mp_slice_eq(h->inputs[0]->exchange, h->inputs[1]->exchange));
 }
 
+/* More than libcoap is given at once, and more than one turn takes. */
+static void a_burst_is_answered_one_by_one(void **state)
+{
+    enum { BURST = 3 * COAP_TURN };
+    struct kit_message r;
+    unsigned seen[BURST] = {0}, first = mid;
+
+    (void)state;
+    for (unsigned i = 0; i < BURST; i++) {
+        struct kit_message m = request(CON, 2, "/rooms/a");
+
+        kit_send(fd, &m);
+    }
+    for (unsigned i = 0; i < BURST; i++) {
+        r = kit_receive(h, fd);
+        assert_true(r.mid - first < BURST);
+        seen[r.mid - first]++;
+    }
+    for (unsigned i = 0; i < BURST; i++)
+        assert_int_equal(seen[i], 1);
+    assert_int_equal(h->n_inputs, BURST);
+    assert_non_null(kit_coap(h)->datagrams);
+    mp_coap.serve(h->coap, NULL, 0);
+    assert_null(kit_coap(h)->datagrams); /* of a context that is no more */
+    mp_coap.serve(h->coap, h->endpoints, h->n_endpoints);
+    r = request(CON, 2, "/rooms/a");
+    kit_ask(h, fd, &r);
+}
+
 static void after_a_restart_a_repeat_is_the_same_exchange(void **state)
 {
     struct kit_message m = request(CON, 2, "/rooms/a");
@@ -247,6 +289,20 @@ static void after_a_restart_a_repeat_is_the_same_exchange(void **state)
     assert_int_equal(h->n_inputs, 2);
     assert_true(mp_slice_eq(h->inputs[0]->id, h->inputs[1]->id));
     assert_true(mp_slice_eq(h->inputs[0]->exchange, h->inputs[1]->exchange));
+}
+
+/* A client that started anew, and has few numbers and no tokens. */
+static void another_query_is_another_exchange(void **state)
+{
+    struct kit_message m = request(CON, 2, "/rooms/a");
+
+    (void)state;
+    kit_option(&m, 15, "on=1", 4);
+    kit_ask(h, fd, &m);
+    m.bytes[m.len - 1] = '0';
+    kit_ask(h, fd, &m);
+    assert_int_equal(h->n_inputs, 2);
+    assert_false(mp_slice_eq(h->inputs[0]->exchange, h->inputs[1]->exchange));
 }
 
 static void what_is_not_confirmable_is_answered_once(void **state)
@@ -332,7 +388,7 @@ static void one_peer_has_so_many_requests_in_work(void **state)
 static void an_asynchronous_request_has_a_location(void **state)
 {
     struct kit_message m = request(CON, 2, "/later"), r;
-    char path[64];
+    char name[MP_RESULT_NAME + 1], path[64];
     struct mp_answer a = h->answer;
 
     (void)state;
@@ -341,16 +397,20 @@ static void an_asynchronous_request_has_a_location(void **state)
     UNTIL(h, h->n_inputs == 1);
     assert_null(kit_last(h)->answer);
     assert_int_equal(kit_last(h)->qos, 1);
-    snprintf(path, sizeof path, "/results/%.*s", MP_FMT(kit_last(h)->id));
+    mp_results_name_of(&h->results, kit_last(h), name);
+    snprintf(path, sizeof path, "/results/%s", name);
     kit_end(h, 0, NULL, false);
     r = kit_receive(h, fd);
     assert_int_equal(r.code, CODE(2, 4));
     assert_slice(kit_get(&r, 8), "results");
     assert_int_equal(get(path).code, CODE(5, 3));
-    mp_results_put(&h->results, kit_last(h)->id, &a, mp_now_us());
+    mp_results_put(&h->results, mp_slice_str(name), &a, mp_now_us());
     r = get(path);
     assert_int_equal(r.code, CODE(2, 5));
     assert_slice(r.data, "21.5");
+    /* What others can work out is no way to it. */
+    snprintf(path, sizeof path, "/results/%.*s", MP_FMT(kit_last(h)->id));
+    assert_int_equal(get(path).code, CODE(4, 4));
     assert_int_equal(get("/results/none").code, CODE(4, 4));
 }
 
@@ -546,6 +606,23 @@ static void the_links_are_the_paths_one_may_ask(void **state)
     assert_null(memmem(r.data.ptr, r.data.len, "secret", 6));
 }
 
+static void a_path_of_several_methods_is_one_link(void **state)
+{
+    struct kit_message r;
+    const char *first;
+
+    (void)state;
+    kit_endpoint(h, BIT(MP_PUT), "/temp");
+    kit_endpoint(h, BIT(MP_GET), "/also");
+    kit_endpoint(h, BIT(MP_POST), "/temp");
+    kit_serve(h);
+    r = get("/.well-known/core");
+    first = memmem(r.data.ptr, r.data.len, "</temp>", 7);
+    assert_non_null(first);
+    assert_null(memmem(first + 1, r.data.len - (size_t)(first + 1 - r.data.ptr),
+                       "</temp>", 7));
+}
+
 /* ---- strangers ---- */
 
 /* As if the peer were not on this machine. */
@@ -564,7 +641,8 @@ static void off_loopback_only_what_is_open_is_answered(void **state)
     (void)state;
     estrange();
     assert_int_equal(get("/rooms/a").code, CODE(4, 3));
-    assert_int_equal(get("/results/x").code, CODE(4, 3));
+    /* Who knows a result's name may read it. */
+    assert_int_equal(get("/results/x").code, CODE(4, 4));
     h->config.coap.open = true;
     assert_int_equal(get("/rooms/a").code, CODE(2, 5));
     assert_int_equal(get("/secret").code, CODE(4, 1));
@@ -821,6 +899,153 @@ static void who_does_not_read_over_tcp_is_dropped(void **state)
     close(client_fd);
 }
 
+/* It has gone, which sending shows: all that it observes is gone with it. */
+static void an_observer_that_goes_while_it_is_told_is_dropped(void **state)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)h->port)};
+    static const uint8_t hello[] = {0x00, 0xe1};
+    static const struct linger at_once = {.l_onoff = 1};
+    uint8_t ask[] = {0x61, 1, 'a', 0x60, 0x54, 't', 'e', 'm', 'p'};
+    int client_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    (void)state;
+    restart("coap+tcp://");
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(connect(client_fd, (struct sockaddr *)&to, sizeof to), 0);
+    assert_int_equal(send(client_fd, hello, sizeof hello, 0), sizeof hello);
+    for (; ask[2] < 'd'; ask[2]++)
+        assert_int_equal(send(client_fd, ask, sizeof ask, MSG_NOSIGNAL),
+                         sizeof ask);
+    UNTIL(h, kit_coap(h)->n_observers == 3);
+    assert_int_equal(
+        setsockopt(client_fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once),
+        0);
+    close(client_fd);
+    for (int i = 0; i < 3; i++)
+        mp_coap_notify(h->coap, MP_S("/temp"), MP_S("22"), MP_FORMAT_TEXT, 30);
+    UNTIL(h, kit_coap(h)->n_observers == 0);
+}
+
+/* ---- sessions that fail while they are sent to ---- */
+
+/* A client that observes /temp by DTLS. */
+static pid_t secure_observer(void)
+{
+    char uri[64];
+    pid_t pid;
+
+    h->config.coap.psk_file = (char *)(uintptr_t) "node7:736563726574\n";
+    restart("coaps://");
+    snprintf(uri, sizeof uri, "coaps://127.0.0.1:%u/temp", h->port);
+    pid = fork();
+    if (!pid) {
+        (void)!freopen("/dev/null", "w", stdout);
+        execl(client(), client(), "-s", "60", "-m", "get", "-u", "node7", "-k",
+              "secret", uri, (char *)NULL);
+        _exit(127);
+    }
+    assert_true(pid > 0);
+    return pid;
+}
+
+static void end_client(pid_t pid)
+{
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+}
+
+static struct coap_peer *first_peer(void)
+{
+    return mp_of(kit_coap(h)->peers.next, struct coap_peer, link);
+}
+
+/* Two more of the same session. */
+static void observe_more(struct coap_peer *p)
+{
+    static struct coap_request q;
+
+    q = (struct coap_request){.path = MP_S("/temp")};
+    q.to.peer = p;
+    q.to.code = 1;
+    q.to.token_len = 1;
+    for (q.to.token[0] = 'x'; q.to.token[0] <= 'y'; q.to.token[0]++) {
+        struct coap_observer *o = mp_coap_observe(kit_coap(h), &q);
+
+        assert_non_null(o);
+        mp_coap_observer_answered(kit_coap(h), o);
+    }
+    assert_int_equal(kit_coap(h)->n_observers, 3);
+}
+
+/* What is sent next is an error, and the end of the session. */
+static void spoil(struct coap_peer *p)
+{
+    void *symbol = dlsym(RTLD_DEFAULT, "SSL_shutdown");
+    coap_tls_library_t library;
+    int (*shut)(void *ssl);
+
+    assert_non_null(symbol);
+    memcpy(&shut, &symbol, sizeof shut);
+    shut(coap_session_get_tls(p->session, &library));
+    assert_int_equal(library, COAP_TLS_LIBRARY_OPENSSL);
+}
+
+static void a_session_that_fails_takes_its_next_observers_along(void **state)
+{
+    pid_t pid;
+
+    (void)state;
+    if (!client())
+        skip();
+    pid = secure_observer();
+    UNTIL(h, kit_coap(h)->n_observers == 1);
+    observe_more(first_peer());
+    spoil(first_peer());
+    mp_coap_notify(h->coap, MP_S("/temp"), MP_S("22"), MP_FORMAT_TEXT, 0);
+    assert_int_equal(kit_coap(h)->n_observers, 0);
+    end_client(pid);
+}
+
+static void also_while_all_are_told_that_nobody_answers(void **state)
+{
+    const struct mp_endpoint *e = h->endpoints;
+    pid_t pid;
+
+    (void)state;
+    if (!client())
+        skip();
+    pid = secure_observer();
+    UNTIL(h, kit_coap(h)->n_observers == 1);
+    observe_more(first_peer());
+    spoil(first_peer());
+    while (e->observe)
+        e++;
+    mp_coap.serve(h->coap, e, 1);
+    assert_int_equal(kit_coap(h)->n_observers, 0);
+    end_client(pid);
+}
+
+static void also_while_one_is_told_that_it_is_registered(void **state)
+{
+    pid_t pid;
+
+    (void)state;
+    if (!client())
+        skip();
+    h->at_once = false;
+    pid = secure_observer();
+    UNTIL(h, h->n_inputs == 1);
+    assert_int_equal(kit_coap(h)->n_observers, 1);
+    mp_coap_notify(h->coap, MP_S("/temp"), MP_S("22"), MP_FORMAT_TEXT, 0);
+    spoil(first_peer());
+    kit_end(h, 0, &h->answer, false);
+    assert_int_equal(kit_coap(h)->n_observers, 0);
+    end_client(pid);
+}
+
+/* ---- connections ---- */
+
 static void there_are_so_many_connections(void **state)
 {
     struct sockaddr_in to = {.sin_family = AF_INET,
@@ -868,6 +1093,48 @@ static void a_key_says_who_a_client_is(void **state)
         sizeof out);
     assert_non_null(strstr(out, "21.5"));
     assert_slice(kit_last(h)->identity, "node7");
+}
+
+/* What is said until has is in it, which a second's tick brings about. */
+static void assert_said(const char *who, const char *key, const char *part)
+{
+    static char text[8192];
+    char out[8192], line[200];
+    FILE *log = tmpfile();
+    int saved = dup(2);
+    ssize_t n;
+
+    assert_non_null(log);
+    dup2(fileno(log), 2);
+    mp_log_open(MP_LOG_TEXT, MP_INFO);
+    snprintf(line, sizeof line,
+             "-B 3 -m get -u %s -k %s coaps://127.0.0.1:%%u/secret", who, key);
+    run(line, out, sizeof out);
+    UNTIL(h, !kit_coap(h)->n_refused &&
+                 (n = pread(fileno(log), text, sizeof text - 1, 0)) > 0 &&
+                 memmem(text, (size_t)n, "handshake", 9));
+    mp_log_open(MP_LOG_TEXT, MP_LEVELS);
+    dup2(saved, 2);
+    close(saved);
+    fclose(log);
+    text[n] = '\0';
+    assert_non_null(strstr(text, "warn  coap: a DTLS handshake failed: "));
+    assert_non_null(strstr(text, " peer=127.0.0.1:"));
+    if (!strstr(text, part))
+        fail_msg("%s", text);
+}
+
+static void a_handshake_that_fails_is_said(void **state)
+{
+    (void)state;
+    if (!client())
+        skip();
+    h->config.coap.psk_file = (char *)(uintptr_t) "node7:736563726574\n";
+    restart("coaps://");
+    assert_said("node8", "secret", "psk_file has no such identity");
+    /* Silence, to DTLS: until it has lasted. */
+    assert_said("node7", "wrong", ": another key, ");
+    assert_int_equal(h->n_inputs, 0);
 }
 
 static void addresses_may_be_of_ipv6(void **state)
@@ -973,7 +1240,9 @@ int main(void)
         TEST(a_late_answer_comes_by_itself_after_an_empty_ack),
         TEST(a_response_that_nobody_acknowledges_is_sent_again),
         TEST(a_repeat_gets_the_same_response_and_runs_nothing),
+        TEST(a_burst_is_answered_one_by_one),
         TEST(after_a_restart_a_repeat_is_the_same_exchange),
+        TEST(another_query_is_another_exchange),
         TEST(what_is_not_confirmable_is_answered_once),
         TEST(who_wants_no_response_gets_an_empty_ack),
         TEST(what_the_host_lost_may_come_again),
@@ -989,6 +1258,7 @@ int main(void)
         TEST(what_changes_while_one_registers_is_not_missed),
         TEST(a_refused_registration_is_none),
         TEST(the_links_are_the_paths_one_may_ask),
+        TEST(a_path_of_several_methods_is_one_link),
         TEST(off_loopback_only_what_is_open_is_answered),
         TEST(who_proved_nothing_gets_three_times_its_bytes),
         TEST(a_busy_port_is_tried_again),
@@ -999,8 +1269,13 @@ int main(void)
         TEST(libcoaps_client_sends_and_reads_long_bodies),
         TEST(libcoaps_client_speaks_over_tcp),
         TEST(who_does_not_read_over_tcp_is_dropped),
+        TEST(an_observer_that_goes_while_it_is_told_is_dropped),
         TEST(there_are_so_many_connections),
+        TEST(a_session_that_fails_takes_its_next_observers_along),
+        TEST(also_while_all_are_told_that_nobody_answers),
+        TEST(also_while_one_is_told_that_it_is_registered),
         TEST(a_key_says_who_a_client_is),
+        TEST(a_handshake_that_fails_is_said),
         TEST(addresses_may_be_of_ipv6),
         TEST(what_is_no_address_is_told_once),
         TEST(a_bad_line_of_keys_is_told),

@@ -15,6 +15,7 @@
 #include "core/base/clock.h"
 #include "core/config.h"
 #include "core/keys.h"
+#include "core/stream.h"
 #include "tests/unit/conf_kit.h"
 
 static char dir[64], path[96];
@@ -280,6 +281,15 @@ static void an_empty_file_gives_the_defaults(void **state)
     assert_string_equal(c.mqtt.reply_topics[0], "#");
     assert_null(c.mqtt.reply_topics[1]);
     assert_string_equal(c.functions, "/etc/moonpool/functions");
+    assert_string_equal(c.secrets, "/etc/moonpool/secrets");
+    assert_string_equal(c.coap.listen[0], "coap://127.0.0.1:5683");
+    assert_null(c.coap.listen[1]);
+    assert_null(c.coap.psk_file);
+    assert_false(c.coap.open);
+    assert_int_equal(c.coap.idle_us, 60 * MP_SECOND);
+    assert_string_equal(c.http.listen[0], "127.0.0.1:7381");
+    assert_int_equal(c.http.max_header, 8 << 10);
+    assert_int_equal(c.http.results_ttl_us, 600 * MP_SECOND);
     assert_int_equal(c.scale_max, 1000);
     assert_true(c.memory_budget >= 16 << 20);
     assert_in_range(c.workers, 1, MP_WORKERS_MAX);
@@ -371,6 +381,20 @@ static void a_secret_is_read_from_where_it_is(void **state)
 
 /* ---- the tables ---- */
 
+/* Lines are read by who takes them. */
+static void check_line(const struct mp_key *key)
+{
+    struct mp_stream_lines *lines = mp_stream_lines_new();
+    struct mp_why why;
+    int line = 0;
+
+    while (strcmp(mp_stream_line_name(line), key->name) != 0)
+        line++;
+    assert_int_equal(
+        mp_stream_lines_add(lines, line, mp_slice_str(key->example), &why), 0);
+    mp_stream_lines_free(lines);
+}
+
 /* A default is what a user could have written; so is an example. */
 static void defaults_and_examples_fit_their_keys(void **state)
 {
@@ -401,13 +425,33 @@ static void defaults_and_examples_fit_their_keys(void **state)
                              &base);
             }
             assert_string_equal(t_told_text(&told), "");
+            if (key->type == MP_T_LINE)
+                check_line(key);
             mp_keys_free(tables[t], key->section, &base);
             mp_given_free(tables[t], k.given);
         }
     }
 }
 
-static void help_shows_every_key(void **state)
+/* Lines of 80 columns at most; then blanks and line ends are one blank. */
+static void unwrap(struct mp_buf *text)
+{
+    size_t column = 0, n = 0;
+
+    for (size_t i = 0; i < text->len; i++) {
+        char c = text->ptr[i];
+
+        column = c == '\n' ? 0 : column + 1;
+        assert_true(column <= 80);
+        c = c == '\n' ? ' ' : c;
+        if (c != ' ' || (n && text->ptr[n - 1] != ' '))
+            text->ptr[n++] = c;
+    }
+    text->len = n;
+    mp_buf_put(text, "", 1);
+}
+
+static void help_shows_every_key_within_80_columns(void **state)
 {
     struct mp_buf text;
 
@@ -415,15 +459,125 @@ static void help_shows_every_key(void **state)
     mp_buf_init(&text, 1 << 20);
     mp_function_help(&text);
     mp_config_help(&text);
-    mp_buf_put(&text, "", 1);
     assert_false(text.full);
+    unwrap(&text);
     for (size_t i = 0; i < mp_function_table.n_keys; i++)
         assert_non_null(strstr(text.ptr, mp_function_table.keys[i].help));
     for (size_t i = 0; i < mp_config_table.n_keys; i++)
         assert_non_null(strstr(text.ptr, mp_config_table.keys[i].help));
     assert_non_null(strstr(text.ptr, "size from 64K to 64M; default: 1M; "
                                      "as in: 512K"));
+    assert_non_null(strstr(text.ptr, "as in: 0 6 * * mon-fri"));
     mp_buf_fini(&text);
+}
+
+static void help_of_a_word_is_its_keys_and_its_section(void **state)
+{
+    struct mp_buf text;
+
+    (void)state;
+    mp_buf_init(&text, 1 << 20);
+    assert_true(mp_keys_help_word(&mp_function_table, "f", "queue", &text));
+    assert_true(mp_keys_help_word(&mp_config_table, "c", "http", &text));
+    assert_false(mp_keys_help_word(&mp_config_table, "c", "quue", &text));
+    assert_false(mp_keys_help_word(&mp_config_table, "c", "every", &text));
+    unwrap(&text);
+    assert_non_null(strstr(text.ptr, "[limits] of f: what it may use queue"));
+    assert_null(strstr(text.ptr, "park_bytes"));
+    assert_non_null(strstr(text.ptr, "[http] of c: "));
+    assert_non_null(strstr(text.ptr, "results_ttl"));
+    mp_buf_fini(&text);
+}
+
+/* ---- the files it names ---- */
+
+/* What is told of a [coap] section that listens on coaps://. */
+static const char *told_of(const char *lines, bool look)
+{
+    const struct mp_overrides o = {.config = path, .look = look};
+    struct mp_config c;
+    char conf[512];
+
+    snprintf(conf, sizeof conf, "[coap]\nlisten = coaps://127.0.0.1\n%s",
+             lines);
+    t_file_put(dir, "moonpool.conf", mp_slice_str(conf));
+    if (mp_config_read(&c, &o, &told.report) == 0)
+        mp_config_fini(&c);
+    return t_told_text(&told);
+}
+
+static void a_file_of_pre_shared_keys_is_read_line_by_line(void **state)
+{
+    char line[128];
+
+    (void)state;
+    snprintf(line, sizeof line, "psk_file = file:%s/psk\n", dir);
+    t_file_put(dir, "psk", MP_S("# ours\n\nurn:a:00fF\n b:01 \n"));
+    assert_string_equal(told_of(line, false), "");
+    t_file_put(dir, "psk", MP_S("a:00\nsecret-word\n"));
+    assert_string_equal(told_of(line, false),
+                        "3: psk_file: line 2 of the file is not identity:hex, "
+                        "a key of 1 to 64 bytes as pairs of hex digits\n");
+    t_file_put(dir, "psk", MP_S("a:001\n"));
+    assert_non_null(strstr(told_of(line, false), "line 1 of the file"));
+    t_file_put(dir, "psk", MP_S("a:0g\n"));
+    assert_non_null(strstr(told_of(line, false), "line 1 of the file"));
+    t_file_put(dir, "psk", MP_S(":00\n"));
+    assert_non_null(strstr(told_of(line, false), "line 1 of the file"));
+}
+
+static void a_key_that_could_not_be_read_is_told_once(void **state)
+{
+    const char *text;
+
+    (void)state;
+    text = told_of("psk_file = file:/nonexistent\n", false);
+    assert_non_null(strstr(text, "3: psk_file: "));
+    assert_ptr_equal(strchr(text, '\n') + 1, text + strlen(text));
+    text = told_of("psk_file = env:NO_SUCH_NAME\n[mqtt]\nurl = mqtts://h\n"
+                   "psk = env:NO_SUCH_NAME\npsk_identity = i\n",
+                   false);
+    assert_string_equal(text,
+                        "3: psk_file: NO_SUCH_NAME is not in the environment\n"
+                        "6: psk: NO_SUCH_NAME is not in the environment\n");
+}
+
+static void a_certificate_is_no_key_and_a_key_no_certificate(void **state)
+{
+    char lines[256], want[256];
+
+    (void)state;
+    t_file_put(dir, "c.pem", MP_S("x\n-----BEGIN CERTIFICATE-----\nAA\n"));
+    t_file_put(dir, "k.pem", MP_S("-----BEGIN EC PRIVATE KEY-----\nAA\n"));
+    snprintf(lines, sizeof lines, "cert = %s/c.pem\nkey = %s/k.pem\n", dir,
+             dir);
+    assert_string_equal(told_of(lines, true), "");
+    snprintf(lines, sizeof lines, "cert = %s/k.pem\nkey = %s/c.pem\n", dir,
+             dir);
+    snprintf(want, sizeof want,
+             "3: cert = %s/k.pem: there is no certificate in PEM in it\n"
+             "4: key = %s/c.pem: there is no private key in PEM in it\n",
+             dir, dir);
+    assert_string_equal(told_of(lines, true), want);
+    assert_string_equal(told_of(lines, false), "");
+    assert_non_null(strstr(told_of("cert = /nonexistent\nkey = /none\n", true),
+                           "warning 3: cert = /nonexistent: "));
+}
+
+static void one_section_alone_hears_of_no_other_mistake(void **state)
+{
+    const struct mp_overrides o = {.config = path, .only = "paths"};
+    struct mp_config c;
+
+    (void)state;
+    t_file_put(dir, "moonpool.conf",
+               MP_S("[coap]\npsk_file = file:/nonexistent\n[nonsense]\n"
+                    "[paths]\nsecrets = /s\n"));
+    assert_int_equal(mp_config_read(&c, &o, &told.report), 0);
+    assert_string_equal(t_told_text(&told), "");
+    assert_string_equal(c.secrets, "/s");
+    assert_string_equal(c.file, path);
+    mp_config_fini(&c);
 }
 
 #define T(test) cmocka_unit_test_setup_teardown(test, make, clear)
@@ -442,7 +596,12 @@ int main(void)
         T(a_file_that_was_asked_for_must_be_there),
         T(a_secret_is_read_from_where_it_is),
         T(defaults_and_examples_fit_their_keys),
-        T(help_shows_every_key),
+        T(help_shows_every_key_within_80_columns),
+        T(help_of_a_word_is_its_keys_and_its_section),
+        T(a_file_of_pre_shared_keys_is_read_line_by_line),
+        T(a_key_that_could_not_be_read_is_told_once),
+        T(a_certificate_is_no_key_and_a_key_no_certificate),
+        T(one_section_alone_hears_of_no_other_mistake),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

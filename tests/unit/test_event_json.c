@@ -85,6 +85,33 @@ static void a_request_says_what_was_asked(void **state)
                      "\"headers\":{},\"peer\":\"10.0.0.9\",\"data\":\"\"}");
 }
 
+static void a_batch_shows_its_events_and_no_data(void **state)
+{
+    static const struct mp_event events[] = {
+        {.type = MP_EVENT_ALARM, .id = {"a", 1}, .attempt = 1},
+        {.type = MP_EVENT_ALARM, .id = {"b", 1}, .attempt = 1},
+    };
+    static const struct mp_event e = {
+        .type = MP_EVENT_BATCH,
+        .id = {"c", 1},
+        .trigger = {"t", 1},
+        .attempt = 1,
+        .events = events,
+        .n_events = 2,
+    };
+#define ALARM(id)                                                              \
+    "{\"id\":\"" id "\",\"type\":\"alarm\","                                   \
+    "\"time\":\"1970-01-01T00:00:00.000Z\",\"params\":{},\"attempt\":1,"       \
+    "\"data\":\"\"}"
+
+    (void)state;
+    assert_event(&e, "{\"id\":\"c\",\"type\":\"batch\","
+                     "\"time\":\"1970-01-01T00:00:00.000Z\","
+                     "\"trigger\":\"t\",\"params\":{},\"attempt\":1,"
+                     "\"events\":[" ALARM("a") "," ALARM("b") "]}");
+#undef ALARM
+}
+
 static void every_name_that_applies_is_there(void **state)
 {
     (void)state;
@@ -348,6 +375,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_says_what_was_asked),
+        cmocka_unit_test(a_batch_shows_its_events_and_no_data),
         cmocka_unit_test(every_name_that_applies_is_there),
         cmocka_unit_test(names_that_do_not_apply_are_not_there),
         cmocka_unit_test(bytes_that_are_no_text_are_base64),

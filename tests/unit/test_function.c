@@ -17,6 +17,7 @@
 #include "core/base/clock.h"
 #include "core/function.h"
 #include "core/handlers.h"
+#include "core/stream.h"
 #include "tests/unit/conf_kit.h"
 
 static char dir[64];
@@ -166,6 +167,90 @@ static void what_is_said_is_kept(void **state)
     assert_true(mp_slice_is(fn->env[1].name, "TEXT"));
     assert_true(mp_slice_is(fn->env[1].value, " over-heat@1.2.3 "));
     mp_function_unref(fn);
+}
+
+static void requests_are_kept_as_they_are_written(void **state)
+{
+    struct mp_function *fn = function(
+        "[trigger get]\ncoap = GET /r/{room}\nobserve = yes\nauth = dtls\n"
+        "[trigger job]\ncoap = /r/{room}\nasync = yes\n"
+        "[trigger hook]\nhttp = POST,DELETE /h/{room}\n"
+        "auth = hmac HOOK_KEY X-Signature\n"
+        "[trigger read]\nhttp = GET /h/{room}\nauth = token T\n"
+        "async = yes\n"
+        "[trigger tick]\nevery = 1m\n"
+        "[grant]\nsecret = HOOK_KEY, T\n"
+        "[limits]\ntracked = 7\n");
+    const struct mp_trigger *t;
+
+    (void)state;
+    assert_string_equal(t_told_text(&told), "");
+    t = &fn->triggers[0];
+    assert_int_equal(t->kind, MP_TRIGGER_COAP);
+    assert_int_equal(t->methods, 1U << MP_GET);
+    assert_int_equal(t->n_patterns, 1);
+    assert_string_equal(t->patterns[0].text, "/r/{room}");
+    assert_true(t->observe);
+    assert_false(t->async);
+    assert_int_equal(t->auth, MP_AUTH_DTLS);
+    assert_int_equal(t->qos, 0); /* its client asks again */
+    assert_false(t->retained);
+    t = &fn->triggers[1];
+    assert_int_equal(t->methods, 1U << MP_POST | 1U << MP_PUT);
+    assert_int_equal(t->auth, MP_AUTH_NONE);
+    assert_int_equal(t->qos, 1); /* it was told that it is safe */
+    t = &fn->triggers[2];
+    assert_int_equal(t->kind, MP_TRIGGER_HTTP);
+    assert_int_equal(t->methods, 1U << MP_POST | 1U << MP_DELETE);
+    assert_int_equal(t->auth, MP_AUTH_HMAC);
+    assert_string_equal(t->secret, "HOOK_KEY");
+    assert_string_equal(t->header, "x-signature");
+    assert_null(t->lines);
+    t = &fn->triggers[3];
+    assert_int_equal(t->auth, MP_AUTH_TOKEN);
+    assert_string_equal(t->secret, "T");
+    assert_null(t->header);
+    assert_false(fn->triggers[4].retained);
+    assert_int_equal(fn->n_secrets, 2);
+    assert_true(mp_slice_is(fn->secrets[0], "HOOK_KEY"));
+    assert_int_equal(fn->tracked, 7);
+    mp_function_unref(fn);
+}
+
+static void stream_lines_are_kept_and_filters_add_up(void **state)
+{
+    struct mp_function *fn =
+        function("[trigger]\nmqtt = a/{d}\nbatch = 5 per {d} within 2s\n"
+                 "filter = x > 1\ndeadband = x 1\nfilter = y < 2\n"
+                 "[trigger plain]\nmqtt = b\n");
+    const struct mp_stream_lines *lines = fn->triggers[0].lines;
+
+    (void)state;
+    assert_string_equal(t_told_text(&told), "");
+    assert_string_equal(lines->texts[MP_LINE_FILTER], "x > 1; and y < 2");
+    assert_string_equal(lines->texts[MP_LINE_DEADBAND], "x 1");
+    assert_null(lines->texts[MP_LINE_THROTTLE]);
+    assert_int_equal(lines->batch_max, 5);
+    assert_int_equal(mp_stream_lines_wait_us(lines), 2 * MP_SECOND);
+    assert_null(fn->triggers[1].lines);
+    assert_int_equal(fn->tracked, 10000);
+    mp_function_unref(fn);
+}
+
+static void a_function_has_so_many_secrets(void **state)
+{
+    char conf[1024] = "[grant]\n";
+    struct mp_function *fn;
+
+    (void)state;
+    for (int i = 0; i < 32; i++)
+        snprintf(conf + strlen(conf), 32, "secret = S%d\n", i);
+    fn = function(conf);
+    assert_int_equal(fn->n_secrets, 32);
+    mp_function_unref(fn);
+    strcat(conf, "secret = ONE_MORE\n");
+    assert_null(function(conf));
+    assert_string_equal(t_told_text(&told), "34: more than 32 secrets\n");
 }
 
 static const char simple[] = "[trigger]\nmqtt = a\n[grant]\npublish = b/+\n";
@@ -437,7 +522,10 @@ static void who_is_told_of_failures_is_looked_for(void **state)
 static void an_earlier_function_conf_stands_in_without_files(void **state)
 {
     const char *conf = "[function]\nversion = 1.2.3\n[env]\nX = 1\n"
-                       "[trigger t]\nmqtt = ${X}/{d}\n";
+                       "[trigger t]\nmqtt = ${X}/{d}\n"
+                       "[trigger r]\nhttp = POST /${X}/{d}\n"
+                       "auth = token T\nthrottle = 1/s per {d}\n"
+                       "[grant]\nsecret = T\n";
     struct mp_function *fn = function(conf);
     struct mp_slice kept;
     char path[80];
@@ -455,8 +543,11 @@ static void an_earlier_function_conf_stands_in_without_files(void **state)
         assert_non_null(other);
         assert_string_equal(other->name, "f");
         assert_string_equal(other->version, "1.2.3");
-        assert_int_equal(other->n_triggers, 1);
+        assert_int_equal(other->n_triggers, 2);
         assert_string_equal(other->triggers[0].patterns[0].text, "1/{d}");
+        assert_string_equal(other->triggers[1].patterns[0].text, "/1/{d}");
+        assert_string_equal(other->triggers[1].secret, "T");
+        assert_non_null(other->triggers[1].lines);
         assert_int_equal(other->n_files, 0);
         mp_function_unref(other);
     }
@@ -472,6 +563,9 @@ int main(void)
         T(every_mistake_is_told_with_its_line),
         T(what_is_not_said_has_its_default),
         T(what_is_said_is_kept),
+        T(requests_are_kept_as_they_are_written),
+        T(stream_lines_are_kept_and_filters_add_up),
+        T(a_function_has_so_many_secrets),
         T(other_bytes_or_names_have_another_digest),
         T(modules_and_tests_are_found_below),
         T(a_directory_without_its_files_is_told),

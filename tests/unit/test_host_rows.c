@@ -46,6 +46,7 @@ static struct bed *bed_new(const char *key, const char *key_after)
     uv_loop_init(&b->loop);
     b->host.loop = &b->loop;
     mp_list_init(&b->host.all);
+    mp_results_init(&b->host.results, MP_SECOND);
     mp_timeline_start(&b->host.timeline, MP_S(""), mp_wall_us(), mp_now_us(),
                       1);
     mp_sched_init(&b->group.sched);
@@ -83,6 +84,7 @@ static void bed_free(struct bed *b)
     uv_run(&b->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&b->loop), 0);
     mp_metrics_fini(&b->slot.metrics);
+    mp_results_fini(&b->host.results);
     free(b->fn.state_key);
     free(b->fn2.state_key);
     free(b);
@@ -137,6 +139,7 @@ static void a_request_comes_back_with_all_it_had(void **state)
     assert_true(mp_slice_is(e.headers[1].name, "i"));
     assert_true(mp_slice_is(last(b)->input->exchange, "once"));
     assert_int_equal(last(b)->input->exchange_us, 5);
+    assert_int_equal(b->host.results.n, 1); /* one may ask for its result */
     bed_free(b);
 }
 

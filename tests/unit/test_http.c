@@ -3,6 +3,8 @@
  */
 #include "tests/unit/http_kit.h"
 
+#define TRACE "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
 static struct mp_host *h;
 
 static int start(void **state)
@@ -30,7 +32,7 @@ static void a_request_becomes_an_input_with_all_its_parts(void **state)
     assert_int_equal(ask(h, "PUT /rooms/kit%63hen?unit=c&name=a+b%26&x HTTP/1.1"
                             "\r\n" HOST "X-Sensor: A1\r\nX-sensor: B2\r\n"
                             "Content-Type: text/plain\r\n"
-                            "traceparent: 00-0af7-b7ad-01\r\n"
+                            "traceparent: " TRACE "\r\n"
                             "Content-Length: 4\r\n\r\n21.5"),
                      200);
     in = last(h);
@@ -42,7 +44,7 @@ static void a_request_becomes_an_input_with_all_its_parts(void **state)
     assert_slice(in->peer, "127.0.0.1");
     assert_slice(in->source, "http://127.0.0.1");
     assert_slice(in->datacontenttype, "text/plain");
-    assert_slice(in->traceparent, "00-0af7-b7ad-01");
+    assert_slice(in->traceparent, TRACE);
     assert_int_equal(in->n_query, 3);
     assert_slice(pair(in->query, in->n_query, "unit"), "c");
     assert_slice(pair(in->query, in->n_query, "name"), "a b&");
@@ -90,8 +92,16 @@ static const struct {
     {"/rooms/a", 200, "/rooms/a", "the ordinary case"},
     {"/rooms/%61%C3%A4", 200, "/rooms/a\xc3\xa4", "decoded once"},
     {"/rooms/%2561", 200, "/rooms/%61", "and only once"},
-    {"/rooms/..", 200, "/rooms/..", "dots are text"},
-    {"/rooms/%2e%2E", 200, "/rooms/..", "encoded ones, too"},
+    {"/rooms/.a", 200, "/rooms/.a", "a dot is text"},
+    {"/rooms/...", 200, "/rooms/...", "three are, too"},
+    {"/rooms/.", 400, NULL, "one alone is a step"},
+    {"/rooms/..", 400, NULL, "and two"},
+    {"/rooms/%2e", 400, NULL, "encoded"},
+    {"/rooms/%2e%2E", 400, NULL, "both"},
+    {"/rooms/.%2e", 400, NULL, "one of them"},
+    {"/./rooms/a", 400, NULL, "at the beginning"},
+    {"/rooms/../rooms/a", 400, NULL, "in the middle"},
+    {"/results/..", 400, NULL, "where results are"},
     {"http://gateway:80/rooms/a?x=1", 200, "/rooms/a", "absolute form"},
     {"http://gateway", 404, NULL, "absolute, without a path"},
     {"/rooms/a?", 200, "/rooms/a", "an empty query"},
@@ -278,6 +288,11 @@ static void what_is_no_http_is_refused_and_harms_nobody(void **state)
         "POST /hooks/a HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip\r\n\r\nxx",
         "POST /hooks/a HTTP/1.1\r\n" HOST "Content-Length: 4\r\n"
         "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST /hooks/a HTTP/1.1\r\n" HOST "Content-Length: 1\r\n"
+        "content-length: 2\r\n\r\nxx",
+        "POST /hooks/a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n"
+        "Transfer-Encoding: gzip\r\n\r\n0\r\n\r\n",
+        "GET /rooms/a HTTP/1.1\r\n" HOST HOST "\r\n",
         "\x16\x03\x01\x02\x01\x01\xfc\x03\x03",
     };
 
@@ -299,6 +314,18 @@ static void what_is_no_http_is_refused_and_harms_nobody(void **state)
     assert_int_equal(ask(h, "GET /rooms/a HTTP/1.1\r\n" HOST ": empty\r\n\r\n"),
                      200);
     assert_int_equal(last(h)->n_headers, 1);
+}
+
+/* Not by the library, which says its header twice. */
+static void without_a_host_a_request_is_refused_as_any_other(void **state)
+{
+    (void)state;
+    assert_int_equal(ask(h, "GET /rooms/a HTTP/1.1\r\nX-A: b\r\n\r\n"), 400);
+    assert_has("application/problem+json");
+    assert_has("a request of HTTP/1.1 has a Host header");
+    assert_int_equal(ask(h, "GET /rooms/a b HTTP/1.1\r\n" HOST "\r\n"), 400);
+    assert_int_equal(h->n_inputs, 0);
+    assert_int_equal(ask(h, "GET /rooms/a HTTP/1.0\r\n\r\n"), 200);
 }
 
 /* Every cut of a request, ended there, is no request. */
@@ -385,7 +412,7 @@ static void no_bytes_of_a_target_do_harm(void **state)
         memcpy(exact, text, len);
         if (mp_http_target_parse(&t, mp_slice(exact, len), &why)) {
             assert_true(why.text[0] != '\0');
-        } else if (!t.is_star && !t.result.ptr) {
+        } else if (!t.is_star) {
             assert_true(t.path.len > 0 && t.path.ptr[0] == '/');
             assert_null(memchr(t.path.ptr, '#', t.path.len));
             assert_true(t.n_query <= MP_PAIRS_MAX);
@@ -630,6 +657,23 @@ static void headers_of_a_reply_have_a_bound(void **state)
 
 /* ---- asynchronous ---- */
 
+/* Of the input's result; until the next call. */
+static struct mp_slice result_of(const struct mp_input *in)
+{
+    static char name[MP_RESULT_NAME + 1];
+
+    return mp_results_name_of(&h->results, in, name);
+}
+
+static void assert_location(const struct mp_input *in)
+{
+    char text[100];
+
+    snprintf(text, sizeof text, "Location: /results/%.*s\r\n",
+             MP_FMT(result_of(in)));
+    assert_has(text);
+}
+
 static void an_async_request_is_told_202_when_it_is_durable(void **state)
 {
     const struct mp_answer a = {
@@ -648,16 +692,16 @@ static void an_async_request_is_told_202_when_it_is_durable(void **state)
     kit_end(h, 0, NULL, false);
     assert_int_equal(hear(h, fd), 202);
     assert_has("Preference-Applied: respond-async\r\n");
-    snprintf(text, sizeof text, "Location: /results/%.*s\r\n",
-             MP_FMT(last(h)->id));
-    assert_has(text);
+    assert_location(last(h));
     snprintf(text, sizeof text, "X-Call-Id: %.*s\r\n", MP_FMT(last(h)->id));
     assert_has(text);
     snprintf(text, sizeof text, "GET /results/%.*s HTTP/1.1\r\n" HOST "\r\n",
-             MP_FMT(last(h)->id));
+             MP_FMT(result_of(last(h))));
     say(h, fd, text);
     assert_int_equal(hear(h, fd), 202);
-    mp_results_put(&h->results, last(h)->id, &a, mp_now_us());
+    assert_location(last(h));
+    assert_has("Retry-After: 1\r\n");
+    mp_results_put(&h->results, result_of(last(h)), &a, mp_now_us());
     say(h, fd, text);
     assert_int_equal(hear(h, fd), 200);
     assert_string_equal(kit_body(), "done");
@@ -674,6 +718,7 @@ static void an_async_request_is_told_202_when_it_is_durable(void **state)
 static void an_answer_that_comes_before_it_is_durable_is_kept(void **state)
 {
     const struct mp_answer a = {.kind = MP_ANSWER_DONE, .data = MP_S("done")};
+    char text[200];
     int fd = client(h);
 
     (void)state;
@@ -682,13 +727,44 @@ static void an_answer_that_comes_before_it_is_durable_is_kept(void **state)
         "POST /hooks/a HTTP/1.1\r\n" HOST "ce-id: a/b c%\r\n"
         "Prefer: respond-async\r\n\r\n");
     UNTIL(h, h->n_inputs == 1);
-    mp_results_put(&h->results, last(h)->id, &a, mp_now_us());
+    mp_results_put(&h->results, result_of(last(h)), &a, mp_now_us());
     kit_end(h, 0, NULL, false);
     assert_int_equal(hear(h, fd), 202);
-    assert_has("Location: /results/a%2Fb%20c%25\r\n");
-    say(h, fd, "GET /results/a%2Fb%20c%25 HTTP/1.1\r\n" HOST "\r\n");
+    assert_has("X-Call-Id: a/b c%\r\n");
+    snprintf(text, sizeof text, "GET /results/%.*s HTTP/1.1\r\n" HOST "\r\n",
+             MP_FMT(result_of(last(h))));
+    say(h, fd, text);
     assert_int_equal(hear(h, fd), 200);
     close(fd);
+}
+
+static void ask_async(const char *path, const char *id)
+{
+    char text[200];
+
+    snprintf(text, sizeof text,
+             "POST %s HTTP/1.1\r\n" HOST
+             "ce-id: %s\r\nPrefer: respond-async\r\n\r\n",
+             path, id);
+    assert_int_equal(ask(h, text), 202);
+}
+
+/* Who chooses an id shall not read what is another's. */
+static void one_id_at_two_paths_is_two_results(void **state)
+{
+    struct mp_answer a = {.kind = MP_ANSWER_DONE, .data = MP_S("a")};
+
+    (void)state;
+    ask_async("/hooks/a", "order-1");
+    assert_location(h->inputs[0]);
+    ask_async("/hooks/b", "order-1");
+    assert_location(h->inputs[1]);
+    mp_results_put(&h->results, result_of(h->inputs[0]), &a, mp_now_us());
+    assert_int_equal(
+        mp_results_get(&h->results, result_of(h->inputs[1]), &a, mp_now_us()),
+        MP_RESULT_RUNS);
+    ask_async("/hooks/a", "order-1"); /* a repeat has the same place */
+    assert_location(h->inputs[0]);
 }
 
 static void an_async_request_that_is_lost_is_told_503(void **state)
@@ -704,8 +780,9 @@ static void an_async_request_that_is_lost_is_told_503(void **state)
     kit_end(h, 0, NULL, true);
     assert_int_equal(hear(h, fd), 503);
     assert_has("Retry-After: 1\r\n");
-    assert_int_equal(mp_results_get(&h->results, last(h)->id, &a, mp_now_us()),
-                     MP_RESULT_UNKNOWN);
+    assert_int_equal(
+        mp_results_get(&h->results, result_of(last(h)), &a, mp_now_us()),
+        MP_RESULT_UNKNOWN);
     /* And a synchronous one that nobody answered. */
     say(h, fd, "POST /hooks/a HTTP/1.1\r\n" HOST "\r\n");
     UNTIL(h, h->n_inputs == 2);
@@ -758,6 +835,50 @@ static void a_key_is_in_work_once(void **state)
     close(first);
 }
 
+static void ask_with_key(const char *target, const char *body)
+{
+    char text[200];
+
+    snprintf(text, sizeof text,
+             "POST %s HTTP/1.1\r\n" HOST "Idempotency-Key: k1\r\n"
+             "Content-Length: %zu\r\n\r\n%s",
+             target, strlen(body), body);
+    assert_int_equal(ask(h, text), 200);
+}
+
+/* It is used again for something else: also while the first is in work. */
+static void a_key_with_another_query_or_body_is_another_request(void **state)
+{
+    static const struct {
+        const char *target, *body;
+    } others[] = {
+        {"/hooks/a", "5"},        {"/hooks/a?n=1", "50"},
+        {"/hooks/a?n=2", "50"},   {"/hooks/a?m=1", "50"},
+        {"/hooks/a?n=%31", "50"}, /* as sent */
+    };
+    int first = client(h);
+
+    (void)state;
+    h->at_once = false;
+    say(h, first,
+        "POST /hooks/a HTTP/1.1\r\n" HOST "Idempotency-Key: k1\r\n"
+        "Content-Length: 2\r\n\r\n50");
+    UNTIL(h, h->n_inputs == 1);
+    h->at_once = true;
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        ask_with_key(others[i].target, others[i].body);
+        assert_int_equal(h->n_inputs, i + 2);
+        for (size_t k = 0; k <= i; k++)
+            assert_false(
+                mp_slice_eq(h->inputs[k]->exchange, last(h)->exchange));
+    }
+    kit_end(h, 0, &h->answer, false);
+    assert_int_equal(hear(h, first), 200);
+    ask_with_key("/hooks/a", "50");
+    assert_true(mp_slice_eq(h->inputs[0]->exchange, last(h)->exchange));
+    close(first);
+}
+
 /* ---- bounds ---- */
 
 static void a_body_past_max_payload_is_413(void **state)
@@ -795,6 +916,7 @@ static void a_body_past_max_payload_is_413(void **state)
     for (int i = 0; i < 8; i++)
         say_bytes(h, fd, body, sizeof body / 4);
     assert_int_equal(hear(h, fd), 413);
+    assert_has("at most 65536 bytes");
     close(fd);
     /* Asked for before it comes. */
     assert_int_equal(ask(h, "POST /hooks/a HTTP/1.1\r\n" HOST
@@ -1231,6 +1353,7 @@ int main(void)
         test(head_is_get_without_its_data),
         test(options_and_wrong_methods_say_what_is_allowed),
         test(what_is_no_http_is_refused_and_harms_nobody),
+        test(without_a_host_a_request_is_refused_as_any_other),
         test(a_client_that_goes_away_in_its_request_leaves_nothing),
         test(no_bytes_of_a_target_do_harm),
         test(no_bytes_of_a_request_do_harm),
@@ -1243,9 +1366,11 @@ int main(void)
                                         start_large, stop),
         test(an_async_request_is_told_202_when_it_is_durable),
         test(an_answer_that_comes_before_it_is_durable_is_kept),
+        test(one_id_at_two_paths_is_two_results),
         test(an_async_request_that_is_lost_is_told_503),
         test(a_path_of_openfaas_is_async),
         test(a_key_is_in_work_once),
+        test(a_key_with_another_query_or_body_is_another_request),
         test(a_body_past_max_payload_is_413),
         test(headers_past_their_bounds_are_431),
         test(a_path_or_query_past_its_bounds_is_refused),

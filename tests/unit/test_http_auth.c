@@ -201,27 +201,31 @@ static void without_auth_only_the_gateway_itself_is_answered(void **state)
     assert_int_equal(ask_from_afar(text), 200);
 }
 
-static void an_id_that_can_be_guessed_needs_a_token_from_afar(void **state)
+static void
+who_was_told_where_a_result_is_reads_it_and_nobody_else(void **state)
 {
-    static const char random_id[] = "0123456789abcdef0123456789abcdef";
     const struct mp_answer a = {.kind = MP_ANSWER_DONE, .data = MP_S("x")};
-    char text[200];
+    char name[MP_RESULT_NAME + 1], text[200];
 
     (void)state;
-    mp_results_begin(&h->results, MP_S("order-1"), mp_now_us());
-    mp_results_put(&h->results, MP_S("order-1"), &a, mp_now_us());
-    mp_results_begin(&h->results, mp_slice_str(random_id), mp_now_us());
-    mp_results_put(&h->results, mp_slice_str(random_id), &a, mp_now_us());
+    assert_int_equal(ask_from_afar("POST /token HTTP/1.1\r\n" HOST
+                                   "Authorization: Bearer s3cret\r\n"
+                                   "Idempotency-Key: order-1\r\n"
+                                   "Prefer: respond-async\r\n\r\n"),
+                     202);
+    mp_results_name_of(&h->results, last(h), name);
+    mp_results_put(&h->results, mp_slice_str(name), &a, mp_now_us());
+    snprintf(text, sizeof text, "Location: /results/%s\r\n", name);
+    assert_has(text);
+    snprintf(text, sizeof text, "GET /results/%s HTTP/1.1\r\n" HOST "\r\n",
+             name);
+    assert_int_equal(ask_from_afar(text), 200);
+    /* The event's id is no way to it, with whose token ever. */
     assert_int_equal(ask(h, "GET /results/order-1 HTTP/1.1\r\n" HOST "\r\n"),
-                     200);
-    assert_int_equal(
-        ask_from_afar("GET /results/order-1 HTTP/1.1\r\n" HOST "\r\n"), 401);
+                     404);
     assert_int_equal(ask_from_afar("GET /results/order-1 HTTP/1.1\r\n" HOST
                                    "Authorization: Bearer s3cret\r\n\r\n"),
-                     200);
-    snprintf(text, sizeof text, "GET /results/%s HTTP/1.1\r\n" HOST "\r\n",
-             random_id);
-    assert_int_equal(ask_from_afar(text), 200);
+                     404);
 }
 
 /* ---- other addresses ---- */
@@ -416,7 +420,7 @@ int main(void)
         test(a_signature_of_the_body_opens),
         test(an_empty_body_can_be_signed),
         test(without_auth_only_the_gateway_itself_is_answered),
-        test(an_id_that_can_be_guessed_needs_a_token_from_afar),
+        test(who_was_told_where_a_result_is_reads_it_and_nobody_else),
         test(ipv6_and_a_second_address_are_answered),
         test(what_is_no_address_is_told_once),
         test(with_a_certificate_it_speaks_tls_of_today),

@@ -62,6 +62,15 @@ static void a_fields_name_cannot_end_it(void **fixture)
                                  "\"word\"}\n"));
 }
 
+static void a_tab_of_a_text_line_is_a_blank(void **fixture)
+{
+    (void)fixture;
+    say(MP_LOG_TEXT, NULL, "a\tb");
+    assert_non_null(strstr(said, " overheat: a b\n"));
+    say(MP_LOG_JSON, NULL, "a\tb");
+    assert_non_null(strstr(said, "\"a\\tb\""));
+}
+
 enum { MANY = 64, LONG = 40 << 10 };
 
 /* Fields that make far more than a line, of one byte all over. */
@@ -100,6 +109,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_fields_name_cannot_end_it),
+        cmocka_unit_test(a_tab_of_a_text_line_is_a_blank),
         cmocka_unit_test(a_line_that_is_too_long_still_ends),
     };
 

@@ -276,8 +276,8 @@ static const struct {
     {"J(pack{{n='a', vs='\\xff'}})", "record 1: vs is not UTF-8", "bytes"},
     {"J(pack{{n='a', v=1}} .. '\\0')",
      "senml.decode: expected the end at byte 8", "a byte behind"},
-    {"J('[]', 'xml')", "(invalid option 'xml')", "another format"},
-    {"J(5)", "string expected, got number)", "no string"},
+    {"J('[]', 'xml')", "\"json\" or \"cbor\", not 'xml'", "another format"},
+    {"J(5)", "the pack must be a string, not a number", "no string"},
 
     /* ---- encoding ---- */
     {"E{name='a', value=1, unit='V', time=1e9, sum=2.5, update_time=60.0}",
@@ -318,7 +318,8 @@ static const struct {
      "senml.encode: expected a list of records", "a hole"},
     {"senml.encode{{name='a', value=1}, 5}",
      "senml.encode: record 2: must be a table of fields", "a number"},
-    {"senml.encode(5)", "table expected, got number)", "no table"},
+    {"senml.encode(5)", "the list of records must be a table, not a number",
+     "no table"},
     {"E{value=1}", "record 1: has no name", "no name"},
     {"E{name='', value=1}", "record 1: has no name", "an empty one"},
     {"E{name='/a', value=1}",

@@ -137,7 +137,11 @@ static void properties_become_fields_of_the_input(void **state)
         9,   0,   2,   0,   255,                          /* correlation */
         2,   0,   0,   0,   60,                           /* expiry */
         38,  0,   11,  't', 'r', 'a', 'c', 'e', 'p', 'a', 'r', /* traceparent */
-        'e', 'n', 't', 0,   1,   '0',
+        'e', 'n', 't', 0,   55,  '0', '0', '-', 'a', 'a', 'a', 'a',
+        'a', 'a', 'a', 'a', 'a', 'a', 'a', 'a', 'a', 'a', 'a', 'a',
+        'a', 'a', 'a', 'a', 'a', 'a', 'a', 'a', 'a', 'a', 'a', 'a',
+        'a', 'a', 'a', 'a', '-', 'b', 'b', 'b', 'b', 'b', 'b', 'b',
+        'b', 'b', 'b', 'b', 'b', 'b', 'b', 'b', 'b', '-', '0', '1',
     };
     struct mp_host *h = up();
     const struct mp_input *in;
@@ -162,10 +166,37 @@ static void properties_become_fields_of_the_input(void **state)
     assert_true(mp_slice_is(in->response_topic, "r"));
     assert_true(mp_slice_eq(in->correlation, mp_slice("\0\377", 2)));
     assert_true(in->has_expiry && in->expiry_s == 60);
-    assert_true(mp_slice_is(in->traceparent, "0"));
+    assert_true(
+        mp_slice_is(in->traceparent,
+                    "00-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-bbbbbbbbbbbbbbbb-01"));
     assert_true(mp_slice_is(in->topic, "t/1/x"));
     assert_int_equal(in->n_routes, 1);
     assert_int_equal(in->routes[0], 11);
+    kit_free(h);
+}
+
+/* It is a property like any other, and not carried on. */
+static void what_is_no_traceparent_is_not_taken_for_one(void **state)
+{
+    static const uint8_t props[] = {38,  0,   11,  't', 'r', 'a', 'c', 'e', 'p',
+                                    'a', 'r', 'e', 'n', 't', 0,   1,   '0'};
+    struct mp_host *h = up();
+    const struct mp_input *in;
+
+    (void)state;
+    broker_publish(&h->broker, in_of(h),
+                   &(struct broker_message){.topic = "t/1/x",
+                                            .payload = "x",
+                                            .qos = 1,
+                                            .id = 1,
+                                            .sub_id = 11,
+                                            .props = props,
+                                            .n_props = sizeof props});
+    UNTIL(h, h->n_inputs == 1);
+    in = h->inputs[0];
+    assert_null(in->traceparent.ptr);
+    assert_int_equal(in->n_properties, 1);
+    assert_true(mp_slice_is(in->properties[0].name, "traceparent"));
     kit_free(h);
 }
 
@@ -242,6 +273,17 @@ static void an_oversized_header_costs_nothing(void **state)
 
 /* ---- outputs ---- */
 
+/* MQTT 5, 2.2.2.2: identifier, then what it has. */
+static const struct mp_slice on_the_wire[] = {
+    MP_S("\x03\0\x0atext/plain"), /* content type */
+    MP_S("\x09\0\x01"
+         "c"),                  /* correlation data */
+    MP_S("\x02\0\0\0\x09"),     /* expiry */
+    MP_S("\x26\0\x01k\0\x01v"), /* user property */
+    MP_S("\x26\0\x0btraceparent\0\x02"
+         "00"),
+};
+
 static void outputs_are_done_when_the_broker_has_them(void **state)
 {
     struct mp_host *h = up();
@@ -274,6 +316,9 @@ static void outputs_are_done_when_the_broker_has_them(void **state)
     assert_string_equal(p->user_id, "e/f/1");
     assert_int_equal(p->payload_len, 3);
     assert_int_equal(p->flags, 2 | 1);
+    for (size_t i = 0; i < ARRAY_LEN(on_the_wire); i++)
+        assert_non_null(
+            memmem(p->body, p->len, on_the_wire[i].ptr, on_the_wire[i].len));
     kit_run(h, 20);
     assert_int_equal(h->n_done, 0);
     assert_false(mp_mqtt.idle(h->mqtt));
@@ -288,6 +333,44 @@ static void outputs_are_done_when_the_broker_has_them(void **state)
     out = broker_find(&h->broker, OUT);
     assert_int_equal(broker_got(&h->broker, out, B_PUBLISH, 0)->flags & 8, 8);
     assert_true(mp_mqtt.idle(h->mqtt));
+    kit_free(h);
+}
+
+/* As if it had waited for the broker for ten seconds. */
+static void publish_late(struct mp_host *h, uint32_t expiry_s)
+{
+    struct mp_output *out = &h->outputs[h->n_outputs++];
+
+    *out = (struct mp_output){
+        .topic = MP_S("a/b"),
+        .data = MP_S("x"),
+        .qos = 1,
+        .has_expiry = true,
+        .expiry_s = expiry_s,
+        .done = kit_done,
+        .owner = h,
+    };
+    mp_mqtt.publish(h->mqtt, out);
+    out->since_us -= 10 * MP_SECOND;
+}
+
+static void an_output_goes_on_expiring_while_it_waits(void **state)
+{
+    static const char fifty[] = "\x02\0\0\0\x32"; /* seconds */
+    struct mp_host *h = up();
+    int out = broker_find(&h->broker, OUT);
+    unsigned before = broker_count(&h->broker, out, B_PUBLISH);
+    const struct broker_packet *p;
+
+    (void)state;
+    publish_late(h, 10);
+    publish_late(h, 60);
+    UNTIL(h, h->n_done == 2);
+    assert_int_equal(h->reasons[0], 0);
+    assert_int_equal(mp_metrics.outputs_expired, 1);
+    assert_int_equal(broker_count(&h->broker, out, B_PUBLISH), before + 1);
+    p = broker_got(&h->broker, out, B_PUBLISH, before);
+    assert_non_null(memmem(p->body, p->len, fifty, sizeof fifty - 1));
     kit_free(h);
 }
 
@@ -454,10 +537,12 @@ int main(void)
         cmocka_unit_test(identifiers_say_which_routes_a_copy_is_for),
         cmocka_unit_test(without_identifiers_filters_do_not_overlap),
         cmocka_unit_test(properties_become_fields_of_the_input),
+        cmocka_unit_test(what_is_no_traceparent_is_not_taken_for_one),
         cmocka_unit_test(what_is_too_large_is_acked_counted_and_dropped),
         cmocka_unit_test(bad_packets_end_a_connection_and_nothing_else),
         cmocka_unit_test(an_oversized_header_costs_nothing),
         cmocka_unit_test(outputs_are_done_when_the_broker_has_them),
+        cmocka_unit_test(an_output_goes_on_expiring_while_it_waits),
         cmocka_unit_test(a_refused_output_says_why),
         cmocka_unit_test(a_thousand_outputs_leave_in_order),
         cmocka_unit_test(a_clean_end_says_offline_and_disconnects),

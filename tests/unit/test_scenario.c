@@ -76,9 +76,138 @@ static int remove_dir(void **state)
 
 #define STEP(k, does) "{\"topic\":\"t/" k "\",\"data\":\"" does "\""
 
+/* Requests, batches and a secret. */
+#define DOORS                                                                  \
+    "[function]\nname = doors\n[trigger get]\ncoap = GET /r/{r}\n"             \
+    "observe = yes\n[trigger many]\nmqtt = m/{d}\nfilter = data > 0\n"         \
+    "batch = 3 per {d} within 1s\n[grant]\nsecret = KEY\n"
+#define OPENS                                                                  \
+    LUA "local on = {}\n"                                                      \
+        "function on.get(e) mp.notify('/r/' .. e.params.r, {n = 1})\n"         \
+        "return mp.reply(205, {unit = e.query.unit, key = mp.secret('KEY'),"   \
+        " zone = os.date('%Z')}, {headers = {etag = 'x'}}) end\n"              \
+        "function on.many(e) for i, m in ipairs(e.events) do\n"                \
+        "if m.data == '7' then m:reject('odd') end\n"                          \
+        "if m.data == '8' then m:retry('busy') end end return #e.events end\n" \
+        "return on\n"
+/* Lines that remember, and what answers with its data. */
+#define LINES                                                                  \
+    "[function]\nname = lines\n[trigger d]\nmqtt = d/{x}\n"                    \
+    "deadband = data 1 per {x} every 1m\n[trigger t]\nmqtt = t\n"              \
+    "throttle = 1/m\n[trigger c]\nmqtt = c\ncoalesce = latest within 1m\n"     \
+    "[trigger coap]\ncoap = GET,PUT,DELETE /c\n[trigger http]\nhttp = POST "   \
+    "/h\n"
+#define SAYS                                                                   \
+    LUA "return function(e) local v = e:decode()\n"                            \
+        "if v == mp.null then return end\n"                                    \
+        "return tonumber(v) or mp.reject('no number') end\n"
+#define ASK(method, path, data, status)                                        \
+    "{\"method\":\"" method "\",\"path\":\"" path "\",\"data\":" data          \
+    ",\"expect\":{\"status\":" status "}}"
+#define REFUSED(method, path, data, status)                                    \
+    "{\"method\":\"" method "\",\"path\":\"" path "\",\"data\":\"" data        \
+    "\",\"expect\":{\"outcome\":\"rejected\",\"status\":" status "}}"
+#define WITH "{\"secrets\":{\"KEY\":\"k1\"},\"steps\":["
+#define GET "{\"method\":\"GET\",\"path\":\"/r/1\",\"query\":{\"unit\":\"C\"}"
+
 static const struct {
     const char *why, *conf, *lua, *test, *wrong;
 } cases[] = {
+    {"a request is answered, and observers are told", DOORS, OPENS,
+     WITH GET ",\"expect\":{\"status\":205,\"result\":{\"status\":205,"
+              "\"data\":{\"unit\":\"C\",\"key\":\"k1\",\"zone\":\"UTC\"},"
+              "\"headers\":{\"etag\":\"x\"}},\"notify\":[{\"path\":\"/r/1\","
+              "\"data\":{\"n\":1},\"max_age\":\"1m\"}]}}]}",
+     NULL},
+    {"a notify that went elsewhere", DOORS, OPENS,
+     WITH GET ",\"expect\":{\"notify\":[{\"path\":\"/r/2\"}]}}]}",
+     "step 1: notify[1].path: expected \"/r/2\", got \"/r/1\""},
+    {"a batch and what it said of its events", DOORS, OPENS,
+     WITH
+     "{\"events\":[{\"topic\":\"m/a\",\"data\":8},{\"topic\":\"m/a\","
+     "\"data\":1},{\"topic\":\"m/a\",\"data\":7}],\"expect\":{\"result\":3,"
+     "\"verdicts\":[{\"event\":1,\"retry\":\"busy\"},{\"event\":3,"
+     "\"reject\":\"odd\"}]}},{\"topic\":\"m/a\",\"data\":\"1\",\"expect\":"
+     "{\"result\":1,\"verdicts\":[]}}]}",
+     NULL},
+    {"a verdict that is another", DOORS, OPENS,
+     WITH "{\"topic\":\"m/a\",\"data\":7,\"expect\":{\"verdicts\":"
+          "[{\"event\":1,\"retry\":\"odd\"}]}}]}",
+     "step 1: verdicts[1].retry: expected \"odd\", got nothing"},
+    {"what the filter skips", DOORS, OPENS,
+     WITH "{\"topic\":\"m/a\",\"data\":0,\"expect\":{\"skipped\":"
+          "\"filter\"}}]}",
+     NULL},
+    {"what it was to skip and didn't", DOORS, OPENS,
+     WITH "{\"topic\":\"m/a\",\"data\":1,\"expect\":{\"skipped\":"
+          "\"filter\"}}]}",
+     "step 1: skipped: expected \"filter\", but it is run"},
+    {"what is skipped unexpectedly", DOORS, OPENS,
+     WITH "{\"topic\":\"m/a\",\"data\":0}]}", "step 1: skipped by filter"},
+    {"a deadband remembers the steps before", LINES, SAYS,
+     "{\"steps\":[{\"topic\":\"d/a\",\"data\":5,\"expect\":{\"result\":5}},"
+     "{\"topic\":\"d/a\",\"data\":5.5,\"expect\":{\"skipped\":\"deadband\"}},"
+     "{\"topic\":\"d/b\",\"data\":5.5,\"expect\":{\"result\":5.5}},"
+     "{\"after\":\"59s\",\"topic\":\"d/a\",\"data\":5,"
+     "\"expect\":{\"skipped\":\"deadband\"}},"
+     "{\"after\":\"1s\",\"topic\":\"d/a\",\"data\":5,"
+     "\"expect\":{\"result\":5}}]}",
+     NULL},
+    {"a throttle goes by the clock of the test", LINES, SAYS,
+     "{\"steps\":[{\"topic\":\"t\",\"data\":1},{\"topic\":\"t\",\"data\":2,"
+     "\"expect\":{\"skipped\":\"throttle\"}},{\"after\":60,\"topic\":\"t\","
+     "\"data\":3,\"expect\":{\"result\":3}}]}",
+     NULL},
+    {"a window ends at once", LINES, SAYS,
+     "{\"steps\":[{\"topic\":\"c\",\"data\":1,\"expect\":{\"result\":1}}]}",
+     NULL},
+    {"another line than that", LINES, SAYS,
+     "{\"steps\":[{\"topic\":\"t\",\"data\":1},{\"topic\":\"t\",\"data\":2,"
+     "\"expect\":{\"skipped\":\"filter\"}}]}",
+     "step 2: skipped: expected \"filter\", got throttle"},
+    {"a line that is none", LINES, SAYS,
+     "{\"steps\":[{\"topic\":\"t\",\"data\":1,\"expect\":{\"skipped\":"
+     "\"luck\"}}]}",
+     "expect.skipped is one of filter, deadband, throttle"},
+    {"skipped and something else", LINES, SAYS,
+     "{\"steps\":[{\"topic\":\"t\",\"data\":1,\"expect\":{\"skipped\":"
+     "\"filter\",\"publish\":[]}}]}",
+     "with skipped nothing else comes of it"},
+    {"statuses are those that the client gets", LINES, SAYS,
+     "{\"steps\":[" ASK("GET", "/c", "1", "205") "," ASK(
+         "PUT", "/c", "1",
+         "204") "," ASK("DELETE", "/c", "1",
+                        "202") "," ASK("POST", "/h", "1",
+                                       "200") "," ASK("POST", "/h", "null",
+                                                      "204") "," REFUSED("GET",
+                                                                         "/c",
+                                                                         "no",
+                                                                         "400") "]}",
+     NULL},
+    {"a status that is another", LINES, SAYS,
+     "{\"steps\":[" ASK("GET", "/c", "1", "204") "]}",
+     "status: expected 204, got 205"},
+    {"a status that nothing had", LINES, SAYS,
+     "{\"steps\":[{\"topic\":\"c\",\"data\":1,\"expect\":{\"status\":401}}]}",
+     "status: expected 401, got none"},
+    {"a secret that is missing", DOORS, OPENS, "{\"steps\":[" GET "}]}",
+     "secrets: secret KEY of 'doors' is missing; the test gives it a value: "
+     "\"secrets\": {\"KEY\": \"...\"} beside"},
+    {"secrets of a function that asks for none (yet)", LINES, SAYS,
+     "{\"secrets\":{\"KEY\":\"a\"},\"steps\":[" ASK("GET", "/c", "1",
+                                                    "205") "]}",
+     NULL},
+    {"a query at the end of the path", DOORS, OPENS,
+     "{\"secrets\":{\"KEY\":\"a\"},\"steps\":[{\"method\":\"GET\",\"path\":"
+     "\"/r/1?a=b&unit=C%20x\",\"expect\":{\"result\":{\"data\":{\"unit\":"
+     "\"C x\"}}}}]}",
+     NULL},
+    {"a secret that is not granted", DOORS, OPENS,
+     "{\"secrets\":{\"KEY\":\"a\",\"KAY\":\"b\"},\"steps\":[" GET "}]}",
+     "secret 'KAY' is not granted to 'doors'"},
+    {"a secret that is no text", DOORS, OPENS,
+     "{\"secrets\":{\"KEY\":1},\"steps\":[" GET "}]}",
+     "secrets.KEY is an integer, not a string"},
     {"values stay, each with its actor", KEYED, DOES,
      "{\"state\":{\"a\":{\"n\":4,\"t\":{\"x\":[1]}},\"\":{\"n\":9}},\"steps\":"
      "[" STEP("a", "mp.state.increment('n')") ",\"expect\":{\"state\":"

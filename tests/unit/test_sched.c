@@ -107,6 +107,69 @@ static void nothing_is_a_key_too(void **state)
     finish(&b, two);
 }
 
+/* Those of a batch that is over. */
+static void who_comes_next_stands_before_all_that_wait(void **state)
+{
+    struct bed b;
+    struct mp_invocation *one, *last, *next_one[2];
+
+    (void)state;
+    bed_init(&b);
+    one = add(&b, 0, "t/1");
+    last = add(&b, 0, "t/1");
+    assert_ptr_equal(next(&b), one);
+    for (int i = 1; i >= 0; i--) {
+        next_one[i] = add(&b, 1, "elsewhere");
+        mp_sched_remove(&b.sched, next_one[i]);
+        next_one[i]->slot = one->slot;
+        next_one[i]->routed = one->routed;
+        mp_sched_add_next(&b.sched, next_one[i], one);
+    }
+    assert_null(next(&b));
+    finish(&b, one);
+    for (int i = 0; i < 2; i++) {
+        assert_ptr_equal(next(&b), next_one[i]);
+        assert_null(next(&b));
+        finish(&b, next_one[i]);
+    }
+    assert_ptr_equal(next(&b), last);
+    finish(&b, last);
+    assert_int_equal(b.slot[0].n_waiting, 0);
+    assert_int_equal(b.slot[0].waiting_bytes, 0);
+}
+
+static void a_batch_counts_as_its_events(void **state)
+{
+    struct bed b;
+    struct mp_invocation *one, *batch;
+
+    (void)state;
+    bed_init(&b);
+    b.fn[0].queue = 5;
+    one = add(&b, 0, "t/1");
+    assert_true(mp_sched_has_room_for(&b.slot[0], 4, 100));
+    assert_false(mp_sched_has_room_for(&b.slot[0], 5, 100));
+    assert_true(mp_sched_has_room_for(&b.slot[1], 5000, 4 << 20)); /* alone */
+    batch = add(&b, 0, "t/2");
+    mp_sched_remove(&b.sched, batch);
+    batch->is_batch = true;
+    batch->n_members = 4;
+    batch->members_bytes = 400;
+    mp_sched_add(&b.sched, batch);
+    assert_int_equal(b.slot[0].n_waiting, 5);
+    assert_false(mp_sched_has_room(&b.slot[0], 1));
+    mp_sched_lighten(&b.sched, batch, 1, 100);
+    batch->n_members = 3;
+    batch->members_bytes = 300;
+    assert_int_equal(b.slot[0].n_waiting, 4);
+    assert_ptr_equal(next(&b), one);
+    assert_ptr_equal(next(&b), batch);
+    assert_int_equal(b.slot[0].n_waiting, 0);
+    assert_int_equal(b.slot[0].waiting_bytes, 0);
+    finish(&b, one);
+    finish(&b, batch);
+}
+
 static void keys_of_two_functions_are_not_the_same(void **state)
 {
     struct bed b;
@@ -340,6 +403,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(of_one_key_the_second_waits_for_the_first),
         cmocka_unit_test(nothing_is_a_key_too),
+        cmocka_unit_test(who_comes_next_stands_before_all_that_wait),
+        cmocka_unit_test(a_batch_counts_as_its_events),
         cmocka_unit_test(keys_of_two_functions_are_not_the_same),
         cmocka_unit_test(without_order_nothing_waits),
         cmocka_unit_test(what_runs_again_goes_before_all_others),

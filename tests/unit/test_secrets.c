@@ -122,6 +122,59 @@ static void secrets_in_a_text_are_stars(void **state)
     }
 }
 
+static void all_that_a_function_was_granted_is_read_or_nothing(void **state)
+{
+    const struct mp_slice names[] = {MP_S("KEY"), MP_S("TOKEN")};
+    struct mp_pair *secrets = NULL;
+    struct mp_why why;
+
+    (void)state;
+    assert_int_equal(mp_secrets_read(at, "hook", NULL, 0, &secrets, &why), 0);
+    assert_null(secrets);
+    mp_secrets_free(secrets, 0);
+    assert_int_equal(mp_secret_write(at, "hook", "KEY", MP_S("first"), &why),
+                     0);
+    assert_int_equal(mp_secrets_read(at, "hook", names, 2, &secrets, &why),
+                     MP_ENONE);
+    assert_null(secrets);
+    assert_string_equal(why.text, "secret TOKEN of hook is missing; give it "
+                                  "with: moonpool secret set hook TOKEN");
+    assert_int_equal(mp_secret_write(at, "hook", "TOKEN", MP_S("2nd"), &why),
+                     0);
+    assert_int_equal(mp_secrets_read(at, "hook", names, 2, &secrets, &why), 0);
+    assert_true(mp_slice_is(secrets[0].name, "KEY"));
+    assert_true(mp_slice_is(secrets[0].value, "first"));
+    assert_true(mp_slice_is(secrets[1].value, "2nd"));
+    mp_secrets_free(secrets, 2);
+}
+
+static void what_is_in_use_is_hidden_and_nothing_else(void **state)
+{
+    const struct mp_slice text = MP_S("x hunter2000 hunter2 y");
+    const struct mp_slice name[] = {MP_S("KEY")};
+    struct mp_pair *old, *new;
+    struct mp_why why;
+    struct mp_buf out;
+
+    (void)state;
+    mp_buf_init(&out, text.len);
+    assert_ptr_equal(mp_secrets_hide(text, &out).ptr, text.ptr);
+    assert_int_equal(mp_secret_write(at, "hook", "KEY", MP_S("hunter2"), &why),
+                     0);
+    assert_int_equal(mp_secrets_read(at, "hook", name, 1, &old, &why), 0);
+    assert_true(mp_slice_is(mp_secrets_hide(text, &out), "x ***000 *** y"));
+    assert_int_equal(
+        mp_secret_write(at, "hook", "KEY", MP_S("hunter2000"), &why), 0);
+    assert_int_equal(mp_secrets_read(at, "hook", name, 1, &new, &why), 0);
+    assert_true(mp_slice_is(mp_secrets_hide(text, &out), "x *** *** y"));
+    mp_secrets_free(old, 1);
+    assert_true(mp_slice_is(mp_secrets_hide(text, &out), "x *** hunter2 y"));
+    assert_int_equal(mp_secrets_hide(MP_S("none"), &out).len, 4);
+    mp_secrets_free(new, 1);
+    assert_ptr_equal(mp_secrets_hide(text, &out).ptr, text.ptr);
+    mp_buf_fini(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -133,6 +186,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_no_value_is_not_written, make,
                                         clear),
         cmocka_unit_test(secrets_in_a_text_are_stars),
+        cmocka_unit_test_setup_teardown(
+            all_that_a_function_was_granted_is_read_or_nothing, make, clear),
+        cmocka_unit_test_setup_teardown(
+            what_is_in_use_is_hidden_and_nothing_else, make, clear),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -444,6 +444,26 @@ static const struct {
       .value = {.kind = MP_VALUE_INTEGER}}},
 };
 
+/* Verdicts of a run that had no batch. */
+static void a_verdict_about_nothing_kills_the_worker(void **state)
+{
+    struct mp_outcome done = {.n_verdicts = 1};
+    struct mp_verdict v = {.reason = MP_S("x")};
+    struct mp_buf said;
+    struct fixture f;
+
+    (void)state;
+    begin(&f, "return function() end\n");
+    mp_buf_init(&said, 4096);
+    mp_wire_put_verdict(&said, &v);
+    done.run = f.solo.last_id + 1;
+    done.verdicts = mp_buf_bytes(&said);
+    mp_wire_done(&f.solo.in, &done);
+    assert_string_equal(run(&f), "killed");
+    mp_buf_fini(&said);
+    end(&f);
+}
+
 static void an_effect_without_a_grant_is_an_error(void **state)
 {
     struct mp_outcome out = {.n_effects = 1};
@@ -592,6 +612,7 @@ int main(void)
         cmocka_unit_test(a_timeout_names_its_limit),
         cmocka_unit_test(asking_for_ever_is_a_timeout),
         cmocka_unit_test(frames_that_do_not_parse_kill_the_worker),
+        cmocka_unit_test(a_verdict_about_nothing_kills_the_worker),
         cmocka_unit_test(an_effect_without_a_grant_is_an_error),
         cmocka_unit_test(handlers_and_triggers_are_compared_both_ways),
         cmocka_unit_test(a_load_error_is_a_mistake_at_its_line),

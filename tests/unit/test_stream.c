@@ -776,6 +776,105 @@ static void items_may_be_taken_out_while_others_pass(void **state)
     expect("(4)");
 }
 
+/* ---- in two steps ---- */
+
+static void enter(struct event *e, enum mp_stream_line from,
+                  const char *payload)
+{
+    struct mp_stream_event event = {.data = mp_slice_str(payload)};
+
+    assert_int_equal(
+        mp_stream_enter(&stream, &e->held, from, &event, NULL, now_us), -1);
+}
+
+static void what_was_judged_is_judged_once(void **state)
+{
+    struct mp_stream_event event = {.data = MP_S("7")};
+    struct event *e = &events[n_events++], *other = &events[n_events++];
+
+    (void)state;
+    line(MP_LINE_FILTER, "data > 5");
+    line(MP_LINE_THROTTLE, "1/h");
+    line(MP_LINE_COALESCE, "latest within 1s");
+    begin();
+    assert_int_equal(mp_stream_judge(&stream, &e->held, &event, NULL, now_us),
+                     -1);
+    assert_int_equal(
+        mp_stream_judge(&stream, &other->held, &event, NULL, now_us),
+        MP_STREAM_THROTTLE);
+    expect("");
+    enter(e, MP_LINE_COALESCE, "7");
+    enter(other, MP_LINE_COALESCE, "3"); /* of long ago: whatever it is */
+    expect("-1coalesce");
+    after(1000);
+    expect("2");
+}
+
+static void what_is_past_coalesce_goes_on_behind_it(void **state)
+{
+    (void)state;
+    line(MP_LINE_COALESCE, "latest within 1s");
+    line(MP_LINE_BATCH, "2 within 10s");
+    begin();
+    enter(&events[n_events++], MP_LINE_BATCH, "1");
+    assert_int_equal(events[0].held.in, MP_HELD_BATCH);
+    enter(&events[n_events++], MP_LINE_COALESCE, "1");
+    assert_int_equal(events[1].held.in, MP_HELD_COALESCE);
+    after(1000);
+    expect("(1 2)");
+}
+
+static void the_key_of_a_batch_is_told_without_a_window(void **state)
+{
+    struct mp_pair a = {MP_S("device"), MP_S("a")},
+                   b = {MP_S("device"), MP_S("b")};
+    struct mp_stream_event event = {
+        .data = MP_S("1"), .params = &a, .n_params = 1};
+    struct mp_held item = {.in = MP_HELD_NOT};
+    struct event *e;
+
+    (void)state;
+    line(MP_LINE_BATCH, "2 per {device} within 10s");
+    begin();
+    e = put("a", "1");
+    assert_true(mp_stream_mark(&stream, &item, &event));
+    assert_memory_equal(&item.batch, &e->held.batch, sizeof item.batch);
+    assert_int_equal(stream.held, 1);
+    event.params = &b;
+    assert_true(mp_stream_mark(&stream, &item, &event));
+    assert_memory_not_equal(&item.batch, &e->held.batch, sizeof item.batch);
+    event.n_params = 0;
+    assert_false(mp_stream_mark(&stream, &item, &event));
+}
+
+static void pressed_the_window_goes_whose_time_is_up_first(void **state)
+{
+    (void)state;
+    line(MP_LINE_COALESCE, "latest per {device} within 1s");
+    begin();
+    mp_stream_press(&stream, now_us); /* nothing waits */
+    put("a", "1");
+    after(1);
+    put("b", "2");
+    mp_stream_press(&stream, now_us);
+    expect("1");
+    mp_stream_press(&stream, now_us);
+    expect("2");
+}
+
+static void what_it_takes_counts_for_a_batch_not_its_payload(void **state)
+{
+    struct mp_stream_event event = {.data = MP_S("1"),
+                                    .bytes = MP_STREAM_BATCH_BYTES / 2};
+
+    (void)state;
+    line(MP_LINE_BATCH, "10 within 10s");
+    begin();
+    for (unsigned i = 0; i < 3; i++)
+        mp_stream_put(&stream, &events[n_events++].held, &event, NULL, now_us);
+    expect("(1 2)");
+}
+
 static void a_flush_lets_everything_go_in_order(void **state)
 {
     (void)state;
@@ -997,6 +1096,11 @@ int main(void)
         TEST(an_item_can_be_taken_out_of_its_window),
         TEST(a_window_without_items_is_gone),
         TEST(items_may_be_taken_out_while_others_pass),
+        TEST(what_was_judged_is_judged_once),
+        TEST(what_is_past_coalesce_goes_on_behind_it),
+        TEST(the_key_of_a_batch_is_told_without_a_window),
+        TEST(pressed_the_window_goes_whose_time_is_up_first),
+        TEST(what_it_takes_counts_for_a_batch_not_its_payload),
         TEST(a_flush_lets_everything_go_in_order),
         TEST(lines_that_stay_keep_their_memories),
         TEST(a_line_with_a_mistake_is_told),

@@ -24,6 +24,8 @@ static const struct {
     {"qs", "qos", "a short word, one edit"},
     {"qss", "qos", "a short word, one edit"},
     {"cat", NULL, "a short word, two edits: everything is near to it"},
+    {"hots", "host", "four letters, one edit"},
+    {"test", NULL, "four letters, two edits: another word"},
     {"", NULL, "nothing"},
     {"timeot", "timeout", "not the first of the list"},
     {"x123456789012345678901234567890123456789012345678901234567890", NULL,
@@ -32,8 +34,8 @@ static const struct {
 
 static void a_misspelt_word_brings_the_nearest(void **state)
 {
-    static const char *const known[] = {"publish", "qos", "cpu", "timeout",
-                                        "init_timeout"};
+    static const char *const known[] = {"publish", "qos",          "cpu",
+                                        "timeout", "init_timeout", "host"};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {

@@ -81,6 +81,17 @@ static const struct mp_effect effects[] = {
      .value = {.kind = MP_VALUE_INTEGER, .integer = 7},
      .ttl_us = 9},
     {.kind = MP_EFFECT_STATE, .name = {"n", 1}, .op = MP_STATE_DELETE},
+    {.kind = MP_EFFECT_NOTIFY,
+     .topic = {"/rooms/1", 8},
+     .data = {"21", 2},
+     .format = MP_FORMAT_TEXT,
+     .max_age_us = 60000000},
+};
+
+/* About a batch. */
+static const struct mp_verdict verdicts[] = {
+    {0, true, {"busy", 4}},
+    {2, false, {"odd", 3}},
 };
 
 enum { EFFECTS = ARRAY_LEN(effects) };
@@ -132,9 +143,16 @@ static void write_resume(struct mp_buf *b)
 static void write_done(struct mp_buf *b)
 {
     struct mp_log_line line = {MP_WARN, MP_S("hot"), params, 1};
-    struct mp_outcome out = {.run = 7, .n_effects = EFFECTS, .n_logs = 1};
-    struct mp_buf bytes, logs;
+    struct mp_outcome out = {.run = 7,
+                             .n_effects = EFFECTS,
+                             .n_logs = 1,
+                             .n_verdicts = ARRAY_LEN(verdicts)};
+    struct mp_buf bytes, logs, said;
 
+    mp_buf_init(&said, 4096);
+    for (size_t i = 0; i < ARRAY_LEN(verdicts); i++)
+        mp_wire_put_verdict(&said, &verdicts[i]);
+    out.verdicts = mp_buf_bytes(&said);
     mp_buf_init(&bytes, 4096);
     mp_buf_init(&logs, 4096);
     for (size_t i = 0; i < EFFECTS; i++)
@@ -143,8 +161,74 @@ static void write_done(struct mp_buf *b)
     out.effects = mp_buf_bytes(&bytes);
     out.logs = mp_buf_bytes(&logs);
     mp_wire_done(b, &out);
+    mp_buf_fini(&said);
     mp_buf_fini(&bytes);
     mp_buf_fini(&logs);
+}
+
+static void write_load(struct mp_buf *b)
+{
+    static const struct mp_pair env[] = {{{"A", 1}, {"1", 1}}};
+    static const struct mp_pair files[] = {
+        {{"main.lua", 8}, {"return print", 12}}, {{"x.lua", 5}, {"", 0}}};
+    static const struct mp_pair secrets[] = {{{"KEY", 3}, {"\0s3cret", 7}},
+                                             {{"TOKEN", 5}, {"t", 1}}};
+    static const struct mp_slice texts[] = {{"a/#", 3}, {"b", 1}};
+    struct mp_load load = {.id = 9,
+                           .fn = 3,
+                           .name = MP_S("f"),
+                           .zone = MP_S("zone"),
+                           .env = env,
+                           .n_env = 1,
+                           .files = files,
+                           .n_files = 2,
+                           .grants = texts,
+                           .n_grants = 1,
+                           .triggers = texts + 1,
+                           .n_triggers = 1,
+                           .has_state = true,
+                           .state_quota = 77,
+                           .secrets = secrets,
+                           .n_secrets = 2,
+                           .observes = texts,
+                           .n_observes = 2};
+
+    mp_wire_load(b, &load);
+}
+
+/* One that the host puts together, of an MQTT event and a request. */
+static void write_batch(struct mp_buf *b)
+{
+    static const struct mp_pair query[] = {{{"unit", 4}, {"C", 1}}};
+    static const struct mp_pair props[] = {{{"a", 1}, {"1", 1}},
+                                           {{"b", 1}, {"2", 1}}};
+    struct mp_event events[] = {
+        {.type = MP_EVENT_MQTT,
+         .id = MP_S("e1"),
+         .data = MP_S("31"),
+         .topic = MP_S("t/1"),
+         .params = params,
+         .n_params = 1,
+         .properties = props,
+         .n_properties = 2},
+        {.type = MP_EVENT_MQTT, .id = MP_S("e2"), .data = MP_S("")},
+        {.type = MP_EVENT_COAP,
+         .id = MP_S("e3"),
+         .method = MP_S("PUT"),
+         .path = MP_S("/t/2"),
+         .query = query,
+         .n_query = 1},
+    };
+    struct mp_run run = {.id = 12,
+                         .event = {.type = MP_EVENT_BATCH,
+                                   .id = MP_S("b1"),
+                                   .trigger = MP_S("readings"),
+                                   .params = params,
+                                   .n_params = 1,
+                                   .events = events,
+                                   .n_events = ARRAY_LEN(events)}};
+
+    mp_wire_run(b, &run);
 }
 
 static void write_loaded(struct mp_buf *b)
@@ -187,6 +271,10 @@ static int read_any(uint8_t type, struct mp_slice body)
 {
     struct mp_pair pairs[MP_EVENT_PAIRS];
     struct mp_slice names[MP_TRIGGERS_MAX];
+    struct mp_load_store load_store;
+    struct mp_run_store store;
+    struct mp_verdict verdict;
+    struct mp_load load;
     struct mp_run run;
     struct mp_loaded loaded;
     struct mp_resume resume;
@@ -199,8 +287,16 @@ static int read_any(uint8_t type, struct mp_slice body)
 
     switch (type) {
     case MP_FRAME_RUN:
-        rc = mp_read_run(body, &run, pairs);
-        return rc ? rc : read_entries(run.state.n, run.state.entries);
+        rc = mp_read_run(body, &run, &store);
+        if (rc)
+            return rc;
+        mp_run_fini(&store);
+        return read_entries(run.state.n, run.state.entries);
+    case MP_FRAME_LOAD:
+        rc = mp_read_load(body, &load, &load_store);
+        if (rc == 0)
+            mp_load_fini(&load_store);
+        return rc;
     case MP_FRAME_RESUME:
         rc = mp_read_resume(body, &resume);
         return rc ? rc : read_entries(resume.n, resume.entries);
@@ -213,6 +309,9 @@ static int read_any(uint8_t type, struct mp_slice body)
         r = mp_reader(out.effects);
         for (uint32_t i = 0; !rc && i < out.n_effects; i++)
             rc = mp_read_effect(&r, &effect, pairs);
+        r = mp_reader(out.verdicts);
+        for (uint32_t i = 0; !rc && i < out.n_verdicts; i++)
+            rc = mp_read_verdict(&r, &verdict);
         r = mp_reader(out.logs);
         for (uint32_t i = 0; !rc && i < out.n_logs; i++)
             rc = mp_read_log(&r, &line, pairs);
@@ -224,7 +323,7 @@ static int read_any(uint8_t type, struct mp_slice body)
 
 static void a_run_arrives_as_it_was_sent(void **state)
 {
-    struct mp_pair pairs[MP_EVENT_PAIRS];
+    struct mp_run_store store;
     struct mp_slice body;
     struct mp_run run;
     struct mp_buf b;
@@ -235,7 +334,7 @@ static void a_run_arrives_as_it_was_sent(void **state)
     write_run(&b);
     assert_int_equal(mp_frame_next(mp_buf_bytes(&b), &type, &body), b.len);
     assert_int_equal(type, MP_FRAME_RUN);
-    assert_int_equal(mp_read_run(body, &run, pairs), 0);
+    assert_int_equal(mp_read_run(body, &run, &store), 0);
     assert_int_equal(run.id, 7);
     assert_int_equal(run.event.attempt, 2);
     assert_true(mp_slice_is(run.event.data, "{\"temp\":31.4}"));
@@ -245,6 +344,7 @@ static void a_run_arrives_as_it_was_sent(void **state)
     assert_int_equal(run.state.left, 4096);
     assert_int_equal(run.state.n, ENTRIES);
     check_entries(run.state.entries);
+    assert_null(store.events);
     mp_buf_fini(&b);
 }
 
@@ -267,7 +367,7 @@ static void write_request(struct mp_buf *b)
 
 static void a_request_arrives_as_it_was_sent(void **state)
 {
-    struct mp_pair pairs[MP_EVENT_PAIRS];
+    struct mp_run_store store;
     struct mp_slice body;
     struct mp_run run;
     struct mp_buf b;
@@ -277,7 +377,7 @@ static void a_request_arrives_as_it_was_sent(void **state)
     mp_buf_init(&b, 4096);
     write_request(&b);
     assert_int_equal(mp_frame_next(mp_buf_bytes(&b), &type, &body), b.len);
-    assert_int_equal(mp_read_run(body, &run, pairs), 0);
+    assert_int_equal(mp_read_run(body, &run, &store), 0);
     assert_int_equal(run.event.type, MP_EVENT_HTTP);
     assert_true(mp_slice_is(run.event.method, "PUT"));
     assert_true(mp_slice_is(run.event.path, "/rooms/7"));
@@ -288,17 +388,135 @@ static void a_request_arrives_as_it_was_sent(void **state)
     assert_true(mp_slice_is(run.event.query[0].value, "C"));
     assert_int_equal(run.event.n_headers, 1);
     assert_true(mp_slice_is(run.event.headers[0].name, "accept"));
+    assert_null(store.events);
+    mp_buf_fini(&b);
+}
+
+static void a_batch_arrives_with_each_event_whole(void **state)
+{
+    const struct mp_event *e;
+    struct mp_run_store store;
+    struct mp_slice body;
+    struct mp_run run;
+    struct mp_buf b;
+    uint8_t type;
+
+    (void)state;
+    mp_buf_init(&b, 4096);
+    write_batch(&b);
+    assert_true(mp_frame_next(mp_buf_bytes(&b), &type, &body) > 0);
+    assert_int_equal(mp_read_run(body, &run, &store), 0);
+    assert_int_equal(run.event.type, MP_EVENT_BATCH);
+    assert_true(mp_slice_is(run.event.id, "b1"));
+    assert_true(mp_slice_is(run.event.params[0].value, "d-7"));
+    assert_int_equal(run.event.n_events, 3);
+    e = run.event.events;
+    assert_true(mp_slice_is(e[0].id, "e1"));
+    assert_true(mp_slice_is(e[0].data, "31"));
+    assert_true(mp_slice_is(e[0].params[0].name, "device"));
+    assert_int_equal(e[0].n_properties, 2);
+    assert_true(mp_slice_is(e[0].properties[1].value, "2"));
+    assert_true(mp_slice_is(e[1].id, "e2"));
+    assert_int_equal(e[1].n_params, 0);
+    assert_int_equal(e[2].type, MP_EVENT_COAP);
+    assert_true(mp_slice_is(e[2].path, "/t/2"));
+    assert_true(mp_slice_is(e[2].query[0].name, "unit"));
+    mp_run_fini(&store);
+    assert_null(store.events);
+    mp_buf_fini(&b);
+}
+
+static void a_batch_is_not_within_another(void **state)
+{
+    struct mp_event one = {.type = MP_EVENT_BATCH};
+    struct mp_run run = {
+        .event = {.type = MP_EVENT_BATCH, .events = &one, .n_events = 1}};
+    struct mp_run_store store;
+    struct mp_slice body;
+    struct mp_buf b;
+    uint8_t type;
+
+    (void)state;
+    mp_buf_init(&b, 4096);
+    mp_wire_run(&b, &run);
+    assert_true(mp_frame_next(mp_buf_bytes(&b), &type, &body) > 0);
+    assert_int_equal(mp_read_run(body, &run, &store), MP_EPARSE);
+    assert_null(store.events);
+    mp_buf_fini(&b);
+}
+
+/* As many as there may be, with as much as 4 MB of them may weigh. */
+static void the_largest_batch_fits_into_a_frame(void **state)
+{
+    enum { EACH = (4 << 20) / MP_BATCH_MAX };
+    struct mp_event *events = mp_zalloc(MP_BATCH_MAX * sizeof *events);
+    struct mp_run run = {.event = {.type = MP_EVENT_BATCH,
+                                   .events = events,
+                                   .n_events = MP_BATCH_MAX}};
+    struct mp_pair many[MP_PAIRS_MAX];
+    struct mp_run_store store;
+    char *text = mp_zalloc(EACH);
+    struct mp_slice body;
+    struct mp_buf b;
+    uint8_t type;
+
+    (void)state;
+    for (size_t i = 0; i < MP_PAIRS_MAX; i++)
+        many[i] = (struct mp_pair){{text, 32}, {text, EACH / MP_PAIRS_MAX}};
+    for (size_t i = 0; i < MP_BATCH_MAX; i++)
+        events[i] = (struct mp_event){.topic = {text, EACH},
+                                      .subject = {text, EACH},
+                                      .params = many,
+                                      .n_params = MP_PAIRS_MAX};
+    mp_buf_init(&b, 4 * (size_t)MP_FRAME_MAX);
+    mp_wire_run(&b, &run);
+    assert_true(mp_frame_next(mp_buf_bytes(&b), &type, &body) > 0);
+    assert_int_equal(mp_read_run(body, &run, &store), 0);
+    assert_int_equal(run.event.n_events, MP_BATCH_MAX);
+    assert_int_equal(run.event.events[MP_BATCH_MAX - 1].n_params, MP_PAIRS_MAX);
+    mp_run_fini(&store);
+    mp_buf_fini(&b);
+    free(text);
+    free(events);
+}
+
+static void a_load_arrives_with_secrets_and_paths(void **state)
+{
+    struct mp_load_store store;
+    struct mp_slice body;
+    struct mp_load load;
+    struct mp_buf b;
+    uint8_t type;
+
+    (void)state;
+    mp_buf_init(&b, 4096);
+    write_load(&b);
+    assert_true(mp_frame_next(mp_buf_bytes(&b), &type, &body) > 0);
+    assert_int_equal(mp_read_load(body, &load, &store), 0);
+    assert_true(mp_slice_is(load.zone, "zone"));
+    assert_true(mp_slice_is(load.env[0].name, "A"));
+    assert_true(mp_slice_is(load.files[1].name, "x.lua"));
+    assert_int_equal(load.n_secrets, 2);
+    assert_true(mp_slice_is(load.secrets[0].name, "KEY"));
+    assert_int_equal(load.secrets[0].value.len, 7);
+    assert_true(mp_slice_is(load.secrets[1].value, "t"));
+    assert_true(mp_slice_is(load.triggers[0], "b"));
+    assert_int_equal(load.n_observes, 2);
+    assert_true(mp_slice_is(load.observes[0], "a/#"));
+    mp_load_fini(&store);
     mp_buf_fini(&b);
 }
 
 typedef void writer(struct mp_buf *b);
-static writer *const writers[] = {write_run,  write_request, write_resume,
-                                  write_done, write_loaded,  write_wait};
+static writer *const writers[] = {write_run,    write_request, write_batch,
+                                  write_resume, write_done,    write_load,
+                                  write_loaded, write_wait};
 
 static void effects_and_log_lines_arrive_as_they_were_put(void **state)
 {
     struct mp_pair pairs[MP_PAIRS_MAX];
     struct mp_outcome out;
+    struct mp_verdict verdict;
     struct mp_effect effect;
     struct mp_log_line line;
     struct mp_slice body;
@@ -332,6 +550,17 @@ static void effects_and_log_lines_arrive_as_they_were_put(void **state)
         assert_int_equal(effect.op, e->op);
         assert_true(mp_value_eq(&effect.value, &e->value));
         assert_int_equal(effect.ttl_us, e->ttl_us);
+        assert_true(mp_slice_eq(effect.topic, e->topic));
+        assert_int_equal(effect.max_age_us, e->max_age_us);
+    }
+    assert_ptr_equal(r.at, r.end);
+    r = mp_reader(out.verdicts);
+    assert_int_equal(out.n_verdicts, ARRAY_LEN(verdicts));
+    for (size_t i = 0; i < ARRAY_LEN(verdicts); i++) {
+        assert_int_equal(mp_read_verdict(&r, &verdict), 0);
+        assert_int_equal(verdict.event, verdicts[i].event);
+        assert_int_equal(verdict.retry, verdicts[i].retry);
+        assert_true(mp_slice_eq(verdict.reason, verdicts[i].reason));
     }
     assert_ptr_equal(r.at, r.end);
     r = mp_reader(out.logs);
@@ -413,6 +642,10 @@ static const struct {
      {.kind = MP_EFFECT_ALARM, .name = {"a", 1}, .slack_us = -1}},
     {"an alarm's long name",
      {.kind = MP_EFFECT_ALARM, .name = LONG(MP_ALARM_NAME_MAX + 1)}},
+    {"a value that was never fresh",
+     {.kind = MP_EFFECT_NOTIFY, .topic = {"/a", 2}, .max_age_us = -1}},
+    {"a long path",
+     {.kind = MP_EFFECT_NOTIFY, .topic = LONG(MP_TOPIC_MAX + 1)}},
     {"an alarm's large data",
      {.kind = MP_EFFECT_ALARM,
       .name = {"a", 1},
@@ -435,6 +668,27 @@ static void effects_past_their_bounds_are_refused(void **state)
         mp_wire_put_effect(&b, &lies[i].e);
         r = mp_reader(mp_buf_bytes(&b));
         assert_int_equal(mp_read_effect(&r, &e, pairs), MP_EPARSE);
+    }
+    mp_buf_fini(&b);
+}
+
+static void a_verdict_past_its_bounds_is_refused(void **state)
+{
+    static const struct mp_verdict bad[] = {
+        {.event = MP_BATCH_MAX},
+        {.reason = LONG(MP_REASON_MAX + 1)},
+    };
+    struct mp_verdict v;
+    struct mp_reader r;
+    struct mp_buf b;
+
+    (void)state;
+    mp_buf_init(&b, 4096);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        mp_buf_reset(&b);
+        mp_wire_put_verdict(&b, &bad[i]);
+        r = mp_reader(mp_buf_bytes(&b));
+        assert_int_equal(mp_read_verdict(&r, &v), MP_EPARSE);
     }
     mp_buf_fini(&b);
 }
@@ -611,9 +865,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_arrives_as_it_was_sent),
         cmocka_unit_test(a_request_arrives_as_it_was_sent),
+        cmocka_unit_test(a_batch_arrives_with_each_event_whole),
+        cmocka_unit_test(a_batch_is_not_within_another),
+        cmocka_unit_test(the_largest_batch_fits_into_a_frame),
+        cmocka_unit_test(a_load_arrives_with_secrets_and_paths),
         cmocka_unit_test(effects_and_log_lines_arrive_as_they_were_put),
         cmocka_unit_test(a_wait_and_its_answer_arrive_as_they_were_sent),
         cmocka_unit_test(effects_past_their_bounds_are_refused),
+        cmocka_unit_test(a_verdict_past_its_bounds_is_refused),
         cmocka_unit_test(an_error_longer_than_is_kept_of_one_is_refused),
         cmocka_unit_test(a_send_has_an_id_of_at_most_its_length),
         cmocka_unit_test(a_body_cut_anywhere_is_refused),

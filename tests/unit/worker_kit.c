@@ -108,12 +108,12 @@ void kit_load_files(struct kit *k, uint32_t fn, const char *const *files)
     struct mp_slice grants[] = {mp_slice_str(k->grant)};
     struct mp_slice triggers[] = {mp_slice_str(k->trigger)};
     struct mp_slice sends[] = {mp_slice_str(k->send)};
+    struct mp_slice observes[] = {mp_slice_str(k->observe)};
     struct mp_load load = {.id = ++k->next_id,
                            .fn = fn,
                            .name = MP_S("overheat"),
                            .version = MP_S("1.2.0"),
                            .node = MP_S("store-17"),
-                           .timezone = MP_S(""),
                            .prefix = MP_S("moonpool"),
                            .memory = k->memory,
                            .outputs = k->outputs,
@@ -129,6 +129,11 @@ void kit_load_files(struct kit *k, uint32_t fn, const char *const *files)
                            .n_triggers = 1,
                            .sends = sends,
                            .n_sends = k->send ? 1 : 0,
+                           .observes = observes,
+                           .n_observes = k->observe ? 1 : 0,
+                           .secrets = k->secrets,
+                           .n_secrets = k->n_secrets,
+                           .zone = k->zone,
                            .has_state = k->has_state,
                            .has_key = k->has_key,
                            .state_quota = 4 << 20};

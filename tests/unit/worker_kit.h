@@ -33,7 +33,10 @@ struct kit {
     /* for the next load */
     uint32_t memory, outputs, output_bytes, log_bytes;
     int64_t fake_wall_us;
-    const char *grant, *trigger, *send;
+    const char *grant, *trigger, *send, *observe;
+    const struct mp_pair *secrets;
+    uint32_t n_secrets;
+    struct mp_slice zone;
     bool has_state, has_key;
     /* for the next event */
     struct mp_run_state state;

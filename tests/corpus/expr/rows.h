@@ -185,6 +185,8 @@ static const struct {
      "conditions aren't values"},
     {"a == (b)", "column 6: expected a value; only values are compared",
      "conditions aren't values"},
+    {"temp exists", "column 6: exists stands before its field, in ( )",
+     "exists"},
     {"a not in (1)", "column 3: not stands before the comparison",
      "as in Python"},
     {"a in 1", "column 6: expected ( and a list", "no list"},

@@ -1,5 +1,5 @@
 /*
- * rows.h - one effect of each kind, and a value of each.
+ * rows.h - one effect of each kind, a value of each, verdicts.
  */
 #ifndef MP_TESTS_CORPUS_WIRE_ROWS_H
 #define MP_TESTS_CORPUS_WIRE_ROWS_H
@@ -41,6 +41,16 @@ static const struct mp_effect wire_rows[] = {
      .name = {"t", 1},
      .value = {.kind = MP_VALUE_TABLE, .text = {"[1]", 3}}},
     {.kind = MP_EFFECT_STATE, .name = {"n", 1}, .op = MP_STATE_DELETE},
+    {.kind = MP_EFFECT_NOTIFY,
+     .topic = {"/rooms/1", 8},
+     .data = {"21", 2},
+     .max_age_us = 60000000},
+};
+
+/* What a batch says of its events. */
+static const struct mp_verdict wire_verdicts[] = {
+    {0, true, {"busy", 4}},
+    {7, false, {"odd number of bytes", 19}},
 };
 
 #endif
