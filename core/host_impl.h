@@ -8,6 +8,8 @@
  *   host_park.c   an event must not hold the broker back: the host takes it
  *                 over
  *   host_done.c   an invocation has an outcome: what becomes real, and how
+ *   host_sending.c  outputs leave: by the outbox, or at once
+ *   host_dead.c   an event is given up, and who is told
  *   host_reply.c  ... and what who asked by MQTT is told
  *   host_requests.c  who asks by CoAP or HTTP, and waits
  *   host_rows.c   events that don't come from a transport: sends, alarms,
@@ -215,14 +217,28 @@ void mp_host_doors_close(struct mp_host *h, void (*finished)(void *arg),
 /* The open one of that kind; NULL: it is not. */
 struct mp_door *mp_host_door(struct mp_host *h, enum mp_trigger_kind kind);
 
-/* ---- host_done.c ---- */
+/* ---- host_sending.c ---- */
 
-int mp_host_on_done(void *arg, struct mp_invocation *inv,
-                    const struct mp_outcome *out);
+/* arg: the host.  An output that is not confirmed goes into the outbox, behind
+ * what left before for its topic; or leaves now. */
+void mp_host_into_outbox(void *arg, struct mp_invocation *inv,
+                         struct mp_output *o);
+void mp_host_publish_now(void *arg, struct mp_invocation *inv,
+                         struct mp_output *o);
+/* Its outputs leave now, without the outbox. */
+void mp_host_start_sending(struct mp_host *h, struct mp_invocation *inv);
+void mp_host_count_reply(struct mp_invocation *inv, const struct mp_output *o);
+
+/* ---- host_dead.c ---- */
+
 /* A dead letter of what an invocation ran on; who is to be told is told, and
  * it ends when all that is safe. */
 void mp_host_bury(struct mp_invocation *inv, enum mp_dead why,
                   const struct mp_outcome *out);
+/* As mp_host_bury; written: something of it is, in the transaction that
+ * gathers. */
+void mp_host_bury_with(struct mp_invocation *inv, enum mp_dead why,
+                       const struct mp_outcome *out, bool written);
 void mp_host_refused(void *arg, struct mp_slice fn, const struct mp_output *o,
                      unsigned reason, const char *why);
 
@@ -243,6 +259,12 @@ struct mp_output *mp_host_reply_problem(struct mp_host *h,
                                         enum mp_dead why,
                                         const struct mp_outcome *out);
 
+/* ---- host_done.c ---- */
+
+/* Must its end be written, whatever it did (timers with missed = once, all)? */
+bool mp_invocation_is_told_to_clock(const struct mp_invocation *inv);
+int mp_host_on_done(void *arg, struct mp_invocation *inv,
+                    const struct mp_outcome *out);
 /* ---- host_rows.c ---- */
 
 void mp_host_on_found(void *arg, struct mp_slot *slot,

@@ -767,6 +767,10 @@ static void a_stop_lets_go_of_actors(void **state MP_UNUSED)
 
     stop();
     begin();
+    /* Their values are in memory then, and both start in one turn. */
+    input("stuck/a", "0");
+    input("stuck/b", "0");
+    until_open(0);
     n_settled = n_lost = 0;
     mp_buf_reset(&sent);
     slot = slot_of("stuck");
