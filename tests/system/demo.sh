@@ -11,9 +11,9 @@ trap 'end_all; rm -rf "$work"' EXIT
 # All descendants of a process.
 tree() {
     local pid
-    for pid in $(awk -v p="$1" 'FNR == 1 {
-        pid = $1; sub(/^.*\) /, ""); if ($2 == p) print pid }' \
-        /proc/[0-9]*/stat 2>/dev/null); do
+    # cat goes on where a process has ended meanwhile; awk would not.
+    for pid in $(cat /proc/[0-9]*/stat 2>/dev/null | awk -v p="$1" '{
+        pid = $1; sub(/^.*\) /, ""); if ($2 == p) print pid }'); do
         echo "$pid"
         tree "$pid"
     done

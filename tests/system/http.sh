@@ -335,9 +335,8 @@ end
 wrk.method = "POST"
 END
 workers() {
-    awk -v p="$HOST" 'FNR == 1 {
-        pid = $1; sub(/^.*\) /, ""); if ($2 == p) print pid }' \
-        /proc/[0-9]*/stat 2>/dev/null
+    cat /proc/[0-9]*/stat 2>/dev/null | awk -v p="$HOST" '{
+        pid = $1; sub(/^.*\) /, ""); if ($2 == p) print pid }'
 }
 start WRK wrk -t1 -c8 -d3s -s "$work/wrk.lua" \
     "http://127.0.0.1:$HTTP/count/wrk" >"$work/wrk" 2>&1
